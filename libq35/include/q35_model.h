@@ -41,7 +41,10 @@ struct q35_tensor {
 	uint64_t size; /* bytes */
 };
 
-/* -ENOENT, -EACCES, -EBADMSG: not a GGUF or safetensors file, truncated or inconsistent. */
+/*
+ * -ENOENT, -EACCES, -EISDIR, -EBADMSG: not a GGUF or safetensors file, truncated or inconsistent.
+ * The file stays mapped: whoever truncates it before q35_file_close() gets us a SIGBUS.
+ */
 int q35_file_open(const char *path, struct q35_file **file);
 void q35_file_close(struct q35_file *file);
 
@@ -59,6 +62,8 @@ int q35_file_weights(const struct q35_file *file, const char *name, struct q35_w
  * GGUF metadata; safetensors' string map reads as strings. -ENOENT no such key, -EINVAL another
  * type. Strings are not NUL-terminated and live as long as the file.
  */
+size_t q35_file_keys(const struct q35_file *file);
+const char *q35_file_key(const struct q35_file *file, size_t index);
 int q35_file_u64(const struct q35_file *file, const char *key, uint64_t *value); /* any integer */
 int q35_file_f64(const struct q35_file *file, const char *key, double *value); /* any number */
 int q35_file_bool(const struct q35_file *file, const char *key, int *value);
