@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+# Builds everything into build/. `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += -rR --no-print-directory -j$(shell nproc)
+export LC_ALL := C.UTF-8
+
+B := build
+PREFIX := /usr/local
+# What the start of `make run` counts from.
+export Q35_STARTED ?= $(shell date +%s.%N)
+
+all:
+
+# ---- Set-up: packages and cache, once, and again when its script changes ------------------------
+
+ifneq ($(filter-out help clean lint-setup,$(or $(MAKECMDGOALS),all)),)
+include $(B)/setup.mk
+ifneq ($(words $(wildcard $(SETUP_PARTS))),$(words $(SETUP_PARTS)))
+$(B)/setup.mk: FORCE # a part of the cache has gone
+endif
+endif
+
+$(B)/setup.mk: tools/setup.sh $(wildcard qemu-device/headers.sh)
+	@mkdir -p $(B)
+	@tools/setup.sh $@
+
+FORCE:
+.PHONY: FORCE all
+
+# ---- Flags ------------------------------------------------------------------------------------
+
+CC := gcc
+LIB_CFLAGS = $(shell pkg-config --cflags libdrm jansson)
+LIB_LIBS = $(shell pkg-config --libs libdrm jansson) -lm
+GLIB_CFLAGS = $(shell pkg-config --cflags glib-2.0)
+WARN := -Wall -Wextra
+INCLUDE := -Ilibq35/include -Ilibq35/kernels -Idriver -Idriver/uapi
+# No contraction: the order of operations and the use of FMA are part of the number format.
+NUMERIC := -ffp-contract=off
+CFLAGS = -std=gnu11 -O3 -g $(NUMERIC) $(WARN) $(INCLUDE) -isystem $(KSELFTEST) $(LIB_CFLAGS) -pthread
+SANITIZE := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+DEPEND = -MMD -MP
+QUIET := @
+say = @printf '  %-6s %s\n' '$(1)' '$(2)'
+
+# $(call objects,DIRECTORY,SOURCES)
+objects = $(patsubst %.c,$(B)/$(1)/%.o,$(2))
+programs = $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/$(1)/*.c))
+
+$(B)/obj/%.o: %.c Makefile $(B)/setup.mk
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(QUIET)$(CC) $(CFLAGS) -fPIC -fvisibility=hidden $(FLAGS) $(DEPEND) -c $< -o $@
+
+$(B)/asan/%.o: %.c Makefile $(B)/setup.mk
+	@mkdir -p $(@D)
+	$(QUIET)$(CC) $(CFLAGS) $(SANITIZE) $(FLAGS) $(DEPEND) -c $< -o $@
+
+# ---- libq35 -----------------------------------------------------------------------------------
+
+KERNEL_SOURCES := $(wildcard libq35/kernels/*.c)
+LIB_SOURCES := $(wildcard libq35/src/*.c) $(KERNEL_SOURCES)
+LIB_MAP := $(wildcard libq35/libq35.map)
+KERNEL_OBJECTS := $(call objects,obj,$(KERNEL_SOURCES))
+LIB_OBJECTS := $(call objects,obj,$(LIB_SOURCES))
+
+$(B)/libq35.so.0: $(LIB_OBJECTS) $(LIB_MAP)
+	$(call say,LD,$@)
+	$(QUIET)$(CC) -shared -pthread -Wl,-soname,libq35.so.0 -Wl,-z,now -Wl,--no-undefined \
+		$(addprefix -Wl$(comma)--version-script=,$(LIB_MAP)) $(LIB_OBJECTS) -o $@ $(LIB_LIBS)
+	$(QUIET)ln -sf libq35.so.0 $(B)/libq35.so
+
+$(B)/libq35.a: $(LIB_OBJECTS)
+	$(QUIET)rm -f $@; ar rcs $@ $^
+
+$(B)/asan/libq35.a: $(call objects,asan,$(LIB_SOURCES))
+	$(QUIET)rm -f $@; ar rcs $@ $^
+
+comma := ,
+
+# ---- The command and the example: linked as an application would --------------------------------
+
+LINK_SHARED = -L$(B) -l:libq35.so.0 '-Wl,-rpath,$$ORIGIN' -pthread -lm
+
+COMMAND_SOURCES := $(wildcard tools/q35/*.c)
+$(call objects,obj,$(COMMAND_SOURCES)): FLAGS = -Itools/q35
+$(B)/q35: $(call objects,obj,$(COMMAND_SOURCES)) $(B)/libq35.so.0
+	$(call say,LD,$@)
+	$(QUIET)$(CC) $(filter %.o,$^) -o $@ $(LINK_SHARED)
+
+$(B)/example: $(call objects,obj,libq35/example.c) $(B)/libq35.so.0
+	$(QUIET)$(CC) $(filter %.o,$^) -o $@ $(LINK_SHARED)
+
+# ---- The card ---------------------------------------------------------------------------------
+
+ASIC_SOURCES := $(wildcard qemu-device/asic/*.c)
+ASIC_OBJECTS := $(call objects,obj,$(ASIC_SOURCES))
+$(ASIC_OBJECTS): FLAGS = -Iqemu-device/asic
+$(call objects,asan,$(ASIC_SOURCES)): FLAGS = -Iqemu-device/asic
+
+SHELL_OBJECTS := $(call objects,obj,$(wildcard qemu-device/*.c))
+$(SHELL_OBJECTS): FLAGS = -Iqemu-device/asic -isystem $(QEMU_TREE) -isystem $(QEMU_TREE)/include \
+	$(GLIB_CFLAGS) -Wno-sign-compare -Wno-unused-parameter -Wno-missing-field-initializers
+$(B)/q35-accel.so: $(SHELL_OBJECTS) $(ASIC_OBJECTS) $(KERNEL_OBJECTS)
+	$(call say,LD,$@)
+	$(QUIET)$(CC) -shared -pthread -Wl,-z,now $^ -o $@ -lm
+
+# ---- The driver: Kbuild on a tree of links, which all kernels can build elsewhere than here ----
+
+DRIVER_SOURCES := $(wildcard driver/*.c)
+DRIVER_FILES := Kbuild $(DRIVER_SOURCES) $(wildcard driver/*.h driver/uapi/drm/*.h)
+KBUILD = $(MAKE) -C $(KERNEL_ROOT)/lib/modules/$(KERNEL_RELEASE)/build M=$(abspath $(B))/kmod
+
+$(B)/q35.ko: $(DRIVER_FILES) $(B)/setup.mk
+	$(call say,KBUILD,$@)
+	@mkdir -p $(B)/kmod
+	@find $(B)/kmod -xtype l -delete
+	@cp -rsf $(CURDIR)/Kbuild $(CURDIR)/driver $(B)/kmod/
+	$(QUIET)+env -u MAKEFLAGS $(KBUILD) -j$$(nproc) -s modules
+	@cp $(B)/kmod/q35.ko $@
+
+# ---- Tests ------------------------------------------------------------------------------------
+
+UNIT := $(call programs,unit)
+DEVICE_TESTS := $(call programs,device)
+ASAN_TESTS := $(patsubst $(B)/tests/%,$(B)/asan/bin/%,$(UNIT) $(DEVICE_TESTS))
+
+TEST_FLAGS = -Itests -Ilibq35/src -Itools/q35 -Iqemu-device/asic
+$(foreach v,obj asan,$(call objects,$(v),$(wildcard tests/unit/*.c tests/device/*.c))): \
+	FLAGS = $(TEST_FLAGS)
+
+$(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(B)/libq35.a
+	@mkdir -p $(@D)
+	$(QUIET)$(CC) -pthread $^ -o $@ $(LIB_LIBS)
+
+$(B)/tests/device/%: $(B)/obj/tests/device/%.o $(ASIC_OBJECTS) $(KERNEL_OBJECTS)
+	@mkdir -p $(@D)
+	$(QUIET)$(CC) -pthread $^ -o $@ -lm
+
+$(B)/asan/bin/unit/%: $(B)/asan/tests/unit/%.o $(B)/asan/libq35.a
+	@mkdir -p $(@D)
+	$(QUIET)$(CC) -pthread $(SANITIZE) $^ -o $@ $(LIB_LIBS)
+
+$(B)/asan/bin/device/%: $(B)/asan/tests/device/%.o $(call objects,asan,$(ASIC_SOURCES) $(KERNEL_SOURCES))
+	@mkdir -p $(@D)
+	$(QUIET)$(CC) -pthread $(SANITIZE) $^ -o $@ -lm
+
+# ---- Everything -------------------------------------------------------------------------------
+
+# A part is built once it has sources.
+all: $(if $(LIB_SOURCES),$(B)/libq35.so.0 $(B)/libq35.a) $(if $(COMMAND_SOURCES),$(B)/q35) \
+	$(if $(wildcard libq35/example.c),$(B)/example) \
+	$(if $(wildcard qemu-device/q35-accel.c),$(B)/q35-accel.so) \
+	$(if $(DRIVER_SOURCES),$(B)/q35.ko)
+
+tests: $(UNIT) $(DEVICE_TESTS)
+asan: $(ASAN_TESTS)
+
+clean:
+	rm -rf $(B)
+
+help:
+	@echo 'make            build everything into build/'
+	@echo 'make run        quantize a model, generate text with it on the card in a guest'
+	@echo 'make check      all tests, on the host and in a guest; what CI runs'
+	@echo 'make vm         a shell in a guest with the card and everything loaded'
+	@echo 'make lint       static checks'
+	@echo 'make bench      measurements into build/bench/*.json'
+	@echo 'make install    libq35, headers and the q35 command to $$DESTDIR$$PREFIX'
+	@echo 'make clean      remove build/; the cache in ~/.cache/q35 stays'
+
+.PHONY: tests asan clean help
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
