@@ -25,9 +25,10 @@
  *
  * Arithmetic, exact: every implementation gives these bits.
  * 1. Activations, row by row and per block of act_block inputs: a = max |x|, scale = a / 127,
- *    code = x / scale rounded half to even (one f32 division each); a == 0 or scale == 0: scale 0
- *    and codes 0. F16 and BF16 are widened to f32 first. A row with a NaN or an infinity anywhere
- *    yields a row of y that is all NaN (0x7fc00000 in f32) before aux is combined.
+ *    code = x / scale rounded half to even (one f32 division each) and held within +-127, which
+ *    a subnormal scale can exceed; a == 0 or scale == 0: scale 0 and codes 0. F16 and BF16 are
+ *    widened to f32 first. A row with a NaN or an infinity anywhere, x_scale included, yields a
+ *    row of y that is all NaN before aux is combined.
  * 2. Segments: the row cut at every multiple of act_block and of group. Per segment
  *    acc = sum code_w * code_x and sum = sum code_x, in int32, which cannot overflow: |acc| <=
  *    128 * 127 * 131072 < 2^31 (caller-supplied int8 activations of -128 count as -127).
@@ -35,7 +36,8 @@
  *	y = y + (float)acc * (scale_w * scale_x)
  *	y = y + (float)sum * (zero_w * scale_x)		only with Q35_META_ZERO
  * 4. y = y + bias; then the activation; then + aux or * aux; then rounding to y's type, half to
- *    even. The activations use the polynomials of epilogue.c, not libm.
+ *    even. The activations use the polynomials of epilogue.c, not libm. A NaN is always stored as
+ *    0x7fc00000 (0x7e00 in F16, 0x7fc0 in BF16).
  */
 #ifndef Q35_FORMAT_H
 #define Q35_FORMAT_H
