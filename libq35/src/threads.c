@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "threads.h"
 
@@ -60,10 +61,10 @@ static unsigned int usable_cpus(void)
 {
 	cpu_set_t set;
 
-	/* Fails where there are more CPUs than the set has room for. */
-	if (sched_getaffinity(0, sizeof(set), &set))
-		return CPU_SETSIZE;
-	return CPU_COUNT(&set);
+	if (!sched_getaffinity(0, sizeof(set), &set))
+		return CPU_COUNT(&set);
+	/* There are more CPUs than the set has room for. */
+	return sysconf(_SC_NPROCESSORS_ONLN);
 }
 
 int q35_pool_create(unsigned int threads, struct q35_pool **out)

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels.h"
+
+static const struct q35_kernels *const all[] = {
+	&q35_kernels_ref,
+	NULL,
+};
+
+const struct q35_kernels *const *q35_kernels_all(void)
+{
+	return all;
+}
+
+const struct q35_kernels *q35_kernels_get(void)
+{
+	const struct q35_kernels *const *k, *best = NULL;
+	const char *name = getenv("Q35_ISA");
+
+	for (k = all; *k; k++)
+		if ((*k)->supported() && (!name || !*name || !strcmp(name, (*k)->name)))
+			best = *k;
+	return best;
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Step 1 of format.h, and the sums of step 2 that depend on the activations alone.
+ */
+#include "exact.h"
+
+#include <string.h>
+
+#include "scratch.h"
+
+#define CHUNK 128 /* inputs widened to f32 at a time; divides every block but a whole row */
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static void load(uint8_t type, const void *x, uint32_t k, uint32_t count, float *out)
+{
+	const uint16_t *half = (const uint16_t *)x + k;
+	uint32_t i;
+
+	switch (type) {
+	case Q35_HW_F16:
+		for (i = 0; i < count; i++)
+			out[i] = q35_f16_to_f32(half[i]);
+		break;
+	case Q35_HW_BF16:
+		for (i = 0; i < count; i++)
+			out[i] = q35_bf16_to_f32(half[i]);
+		break;
+	default:
+		memcpy(out, (const float *)x + k, count * sizeof(*out));
+	}
+}
+
+/* The bits of max |x|: they sort as the numbers do, infinity and NaN last. */
+static uint32_t max_bits(const float *x, uint32_t count)
+{
+	uint32_t i, u, max = 0;
+
+	for (i = 0; i < count; i++) {
+		memcpy(&u, &x[i], sizeof(u));
+		u &= 0x7fffffff;
+		max = u > max ? u : max;
+	}
+	return max;
+}
+
+static int8_t *slot(int8_t *codes, uint32_t k)
+{
+	return &codes[k / Q35_TILE_K * Q35_TILE_K + q35_code_slot(k % Q35_TILE_K)];
+}
+
+static void encode(const float *x, uint32_t k, uint32_t count, float scale, int8_t *codes)
+{
+	uint32_t i;
+	int32_t c[CHUNK];
+	float q;
+
+	for (i = 0; i < count; i++) {
+		/* Adding 1.5 * 2^23 rounds to an integer, half to even, and leaves it in the low bits. */
+		q = x[i] / scale + 12582912.0f;
+		memcpy(&c[i], &q, sizeof(q));
+		c[i] -= 0x4b400000;
+		/* A subnormal scale may be much too small. */
+		c[i] = c[i] > 127 ? 127 : c[i] < -127 ? -127 : c[i];
+	}
+	for (i = 0; i < count; i++)
+		*slot(codes, k + i) = c[i];
+}
+
+/* Quantizes inputs k0 … k1 - 1, one block; 0 if they are not finite. */
+static int encode_block(const struct q35_product *p, const void *x, uint32_t k0, uint32_t k1,
+			int8_t *codes, float *scale)
+{
+	float chunk[CHUNK], max;
+	uint32_t bits = 0, u, k;
+
+	for (k = k0; k < k1; k += CHUNK) {
+		load(p->x_type, x, k, min_u32(CHUNK, k1 - k), chunk);
+		u = max_bits(chunk, min_u32(CHUNK, k1 - k));
+		bits = u > bits ? u : bits;
+	}
+	if (bits >= 0x7f800000)
+		return 0;
+	memcpy(&max, &bits, sizeof(max));
+	*scale = max / 127;
+	if (*scale == 0)
+		return 1;
+	for (k = k0; k < k1; k += CHUNK) {
+		if (k1 - k0 > CHUNK)
+			load(p->x_type, x, k, min_u32(CHUNK, k1 - k), chunk);
+		encode(chunk, k, min_u32(CHUNK, k1 - k), *scale, codes);
+	}
+	return 1;
+}
+
+/* Takes over the caller's codes and their scale; 0 if that is not finite. */
+static int copy_block(const int8_t *x, uint32_t k0, uint32_t k1, float scale, int8_t *codes)
+{
+	uint32_t k;
+
+	if (max_bits(&scale, 1) >= 0x7f800000)
+		return 0;
+	for (k = k0; k < k1; k++)
+		*slot(codes, k) = x[k] < -127 ? -127 : x[k];
+	return 1;
+}
+
+static void prepare_row(const struct q35_product *p, const struct q35_layout *l, char *record,
+			uint32_t m)
+{
+	const void *x = (const char *)p->x + m * p->x_stride;
+	uint32_t block = p->act_block ? p->act_block : p->k;
+	float *scales = (float *)(record + l->scale);
+	int32_t *sums = (int32_t *)(record + l->sum);
+	int8_t *codes = (int8_t *)record;
+	uint32_t k0, k1, k, s, nan = 0;
+	float scale;
+
+	memset(record, 0, l->stride);
+	for (k0 = 0; k0 < p->k; k0 = k1) {
+		k1 = k0 + min_u32(block, p->k - k0);
+		if (p->x_type == Q35_HW_I8) {
+			scale = p->x_scale[(size_t)m * q35_div_up(p->k, block) + k0 / block];
+			nan = !copy_block(x, k0, k1, scale, codes);
+		} else {
+			nan = !encode_block(p, x, k0, k1, codes, &scale);
+		}
+		if (nan)
+			break;
+		for (s = k0 / l->segment; s * l->segment < k1; s++)
+			scales[s] = scale;
+	}
+	for (s = 0; s < l->segments; s++) {
+		k1 = q35_div_up(min_u32((s + 1) * l->segment, p->k), Q35_TILE_K) * Q35_TILE_K;
+		for (k = s * l->segment; k < k1; k++)
+			sums[s] += codes[k];
+	}
+	if (nan) {
+		memset(record, 0, l->stride);
+		memcpy(record + l->nan, &nan, sizeof(nan));
+	}
+}
+
+size_t q35_scratch_size(const struct q35_product *p)
+{
+	return p->m * q35_layout(p).stride;
+}
+
+void q35_prepare(const struct q35_product *p, void *scratch, uint32_t m0, uint32_t m1)
+{
+	struct q35_layout l = q35_layout(p);
+	uint32_t m;
+
+	for (m = m0; m < m1; m++)
+		prepare_row(p, &l, (char *)scratch + m * l.stride, m);
+}
