@@ -34,6 +34,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 #define Q35_FOREVER INT64_MAX
 
 /* ---- Device -------------------------------------------------------------------------------- */
@@ -243,6 +245,8 @@ struct q35_counters { /* of one queue, since its creation; see PERF_QUERY in q35
 
 /* On the CPU backend macs, jobs and busy_ns count, the rest is 0. */
 int q35_get_counters(struct q35_queue *queue, struct q35_counters *counters);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

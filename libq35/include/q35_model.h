@@ -21,6 +21,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 struct q35_file;
 
 enum q35_tensor_type { /* values of ggml; others can be listed but not read */
@@ -90,6 +92,8 @@ int q35_writer_begin(struct q35_writer *writer);
 int q35_writer_data(struct q35_writer *writer, const void *data, size_t size);
 int q35_writer_finish(struct q35_writer *writer);
 void q35_writer_destroy(struct q35_writer *writer); /* removes what was not finished */
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }
