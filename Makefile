@@ -123,6 +123,21 @@ $(B)/q35.ko: $(DRIVER_FILES) $(B)/setup.mk
 	$(QUIET)+env -u MAKEFLAGS $(KBUILD) -j$$(nproc) -s modules
 	@cp $(B)/kmod/q35.ko $@
 
+# ---- The guest --------------------------------------------------------------------------------
+
+$(B)/vm/leave: tools/vm/leave.c
+	@mkdir -p $(@D)
+	$(QUIET)$(CC) -O2 -static $< -o $@
+
+$(B)/vm/modules/load: $(B)/q35.ko tools/vm/modules.sh
+	@mkdir -p $(B)/vm
+	@tools/vm/modules.sh $(KERNEL_ROOT) $(KERNEL_RELEASE) $(B)/q35.ko $(@D)
+
+guest: all $(B)/vm/leave $(if $(DRIVER_SOURCES),$(B)/vm/modules/load)
+
+vm: guest
+	@tools/vm/run.sh -i
+
 # ---- Tests ------------------------------------------------------------------------------------
 
 UNIT := $(call programs,unit)
@@ -173,6 +188,6 @@ help:
 	@echo 'make install    libq35, headers and the q35 command to $$DESTDIR$$PREFIX'
 	@echo 'make clean      remove build/; the cache in ~/.cache/q35 stays'
 
-.PHONY: tests asan clean help
+.PHONY: guest vm tests asan clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -187,8 +187,7 @@ finish_linux_source() {
 	s=$name/scripts
 	dpkg-deb --fsys-tarfile "$deb" | tar -xO "./usr/src/$name.tar.xz" | xz -dc |
 		tar -x -C "$new" --strip-components=1 \
-			"$t"/{Makefile,lib.mk,kselftest.h,kselftest_harness.h,run_kselftest.sh} \
-			"$t"/kselftest/{ktap_helpers.sh,module.sh,prefix.pl,runner.sh} \
+			"$t"/{Makefile,lib.mk,kselftest.h,kselftest_harness.h,run_kselftest.sh,kselftest} \
 			"$name"/tools/scripts/Makefile.{include,arch} \
 			"$s"/{subarch.include,checkpatch.pl,spelling.txt,const_structs.checkpatch}
 	rm "$deb"

@@ -1,0 +1,138 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Boots Debian's stock kernel with the card in QEMU, runs a command there, shows its output as it
+# comes and exits with its status.
+#
+#	tools/vm/run.sh [OPTION]… [COMMAND…]
+#
+#	-f FILE[:PATH]	put FILE (or directory) there in the guest, as /FILE's name if no PATH; repeatable
+#	-o DIRECTORY	where the guest's /out goes to, and console.txt [build/vm/out]
+#	-c PROPERTIES	of the card, such as vram=256M; -c none: no card; repeatable: several cards
+#	-n		don't load the driver; the guest's /lib/q35/load does
+#	-s CPUS		[2]
+#	-m MEMORY	[2G]
+#	-t SECONDS	before the guest is given up [600]
+#	-k ARGUMENTS	more for the kernel's command line
+#	-i		a shell on the console instead of a command
+#
+# COMMAND is a line of sh, run as root. KVM is used where it works.
+set -euo pipefail
+
+top=$(cd "$(dirname "$0")/../.." && pwd)
+build=${Q35_BUILD:-$top/build}
+eval "$(sed -n 's/^\(KERNEL_[A-Z]*\) := \(.*\)/\1=\2/p' "$build/setup.mk")"
+kernel=$KERNEL_ROOT/boot/vmlinuz-$KERNEL_RELEASE
+
+files=() cards=() append='' smp=2 memory=2G limit=600 interactive='' out=$build/vm/out
+while getopts f:o:c:ns:m:t:k:i option; do
+	case $option in
+	f) files+=("$OPTARG") ;;
+	o) out=$OPTARG ;;
+	c) cards+=("$OPTARG") ;;
+	n) append+=' q35_load=no' ;;
+	s) smp=$OPTARG ;;
+	m) memory=$OPTARG ;;
+	t) limit=$OPTARG ;;
+	k) append+=" $OPTARG" ;;
+	i) interactive=1 append+=' q35_shell=yes' ;;
+	*) sed -n '/^#	tools/,/^#$/p' "$0" >&2; exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/q35-vm.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+root=$work/root
+
+# ---- The guest's files
+
+place() { # FILE PATH
+	mkdir -p "$root/$(dirname "$2")"
+	cp -rL "$1" "$root/$2"
+}
+
+mkdir -p "$root"/{bin,etc,lib,lib64,usr/bin,usr/lib}
+place /bin/busybox bin/busybox
+place "$top/tools/vm/init" init
+place "$build/vm/leave" usr/bin/leave
+place /usr/bin/timeout usr/bin/timeout # kselftest's runner needs more than busybox' can
+printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' >"$root/etc/passwd"
+printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
+place "$build/vm/modules" lib/q35
+for file in libq35.so.0:usr/lib/libq35.so.0 q35:usr/bin/q35 example:usr/bin/example; do
+	[ ! -e "$build/${file%%:*}" ] || place "$build/${file%%:*}" "${file#*:}"
+done
+for file in "${files[@]}"; do
+	place "${file%%:*}" "$(case $file in *:*) echo "${file#*:}" ;; *) basename "$file" ;; esac)"
+done
+printf '%s\n' "$*" >"$root/command"
+
+# The shared objects that programs ask for, at the host's paths. What is no program, ldd refuses.
+mapfile -t programs < <(find "$root" -type f -perm /111)
+{ LD_LIBRARY_PATH=$build ldd "${programs[@]}" 2>/dev/null || true; } |
+	sed -nE 's/^.*[[:space:]](\/[^ ]+) \(0x.*/\1/p' | sort -u |
+	while read -r file; do
+		[[ $file = "$build"/* ]] || place "$file" "$file"
+	done
+
+(cd "$root" && find . | cpio --quiet -o -H newc -R 0:0) >"$work/initramfs"
+rm -rf "$root"
+
+# ---- QEMU
+
+qemu=$top/tools/q35-qemu
+[ -x "$qemu" ] || qemu=qemu-system-x86_64
+
+rm -rf "$out"
+mkdir -p "$out"
+arguments=(
+	-nodefaults -no-user-config -machine q35 -cpu max -smp "$smp" -m "$memory" -no-reboot
+	-display none -kernel "$kernel" -initrd "$work/initramfs"
+	-device isa-debug-exit,iobase=0xf4,iosize=0x04
+	-device virtio-serial-pci
+	-chardev "file,id=files,path=$work/files.tar"
+	-device virtserialport,chardev=files,name=q35.files
+)
+[ ! -w /dev/kvm ] || arguments+=(-accel kvm)
+arguments+=(-accel tcg)
+[ ${#cards[@]} != 0 ] || cards=('')
+for card in "${cards[@]}"; do
+	[ "$card" = none ] || [ ! -e "$build/q35-accel.so" ] ||
+		arguments+=(-device "q35-accel${card:+,$card}")
+done
+
+# A stale tick in a slow guest must not make the kernel doubt its timer. Warnings and worse go to
+# the console; all of the log comes with the files, if the guest lives to send it.
+append="console=ttyS0 no_timer_check panic=-1 oops=panic loglevel=5$append"
+if [ "$interactive" ]; then
+	arguments+=(-chardev "stdio,id=console,mux=on,signal=off,logfile=$out/console.txt"
+		-serial chardev:console -mon chardev=console)
+	limit=0
+	echo "Booting; leave with 'exit' or Ctrl-A X."
+else
+	arguments+=(-serial "file:$out/console.txt" -chardev file,id=output,path=/dev/stdout
+		-device virtserialport,chardev=output,name=q35.output)
+fi
+
+run_qemu() { timeout --foreground -k 5 "$limit" "$qemu" "${arguments[@]}" -append "$append"; }
+status=0
+if [ "$interactive" ]; then
+	run_qemu || status=$?
+else
+	# The pipe, because QEMU opens /dev/stdout anew, which would truncate a file.
+	run_qemu </dev/null | cat || status=${PIPESTATUS[0]}
+fi
+tar -C "$out" -xf "$work/files.tar" 2>/dev/null || true
+if [ $((status % 2)) = 1 ] && [ $status -ge 33 ]; then
+	exit $(((status - 33) / 2)) # 2 * (what init says + 16) + 1
+fi
+if [ $status = 124 ] || [ $status = 137 ]; then
+	echo "vm: given up after $limit s" >&2
+elif [ "$interactive" ] && [ $status = 0 ]; then
+	exit 0 # Ctrl-A X
+else
+	echo "vm: the guest did not finish; QEMU's status is $status" >&2
+fi
+[ "$interactive" ] || tail -n 25 "$out/console.txt" >&2
+exit 125
