@@ -164,6 +164,26 @@ $(B)/asan/bin/device/%: $(B)/asan/tests/device/%.o $(call objects,asan,$(ASIC_SO
 	@mkdir -p $(@D)
 	$(QUIET)$(CC) -pthread $(SANITIZE) $^ -o $@ -lm
 
+# The kernel's own framework builds and installs the selftests. It wants them in its tree, so it gets
+# a copy of that.
+KSFT := $(abspath $(B))/kselftest
+SELFTESTS := $(wildcard tests/selftests/*)
+$(B)/kselftest/install/run_kselftest.sh: $(SELFTESTS) $(B)/libq35.so.0 $(wildcard libq35/include/*.h) \
+		driver/q35_hw.h driver/uapi/drm/q35_accel.h $(B)/setup.mk
+	$(call say,KSFT,$(@D))
+	@rm -rf $(KSFT)
+	@mkdir -p $(KSFT)/obj
+	@cp -r $(abspath $(KSELFTEST)/../../..) $(KSFT)/tree
+	@ln -s $(CURDIR)/tests/selftests $(KSFT)/tree/tools/testing/selftests/q35
+	$(QUIET)env -u MAKEFLAGS -u MAKELEVEL $(MAKE) -s -j$$(nproc) -C $(KSFT)/tree/tools/testing/selftests \
+		TARGETS=q35 KSFT_DIR=$(KSFT)/tree/tools/testing/selftests FORCE_TARGETS=1 \
+		KSFT_INSTALL_PATH=$(KSFT)/install O=$(KSFT)/obj Q35_BUILD=$(abspath $(B)) install \
+		>$(KSFT)/log 2>&1 || { cat $(KSFT)/log; exit 1; }
+	@test -s $(KSFT)/install/kselftest-list.txt || { echo 'no selftests were installed'; exit 1; }
+
+check: guest tests asan $(B)/kselftest/install/run_kselftest.sh
+	@tests/run.sh
+
 # ---- Everything -------------------------------------------------------------------------------
 
 # A part is built once it has sources.
@@ -188,6 +208,6 @@ help:
 	@echo 'make install    libq35, headers and the q35 command to $$DESTDIR$$PREFIX'
 	@echo 'make clean      remove build/; the cache in ~/.cache/q35 stays'
 
-.PHONY: guest vm tests asan clean help
+.PHONY: guest vm check tests asan clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

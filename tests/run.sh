@@ -1,0 +1,155 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Runs all tests and counts them; `make check` has built them. Every test program speaks KTAP; its
+# output is in build/check/, with the guests' kernel logs. The last line is the result.
+#
+# No false passes: a plan must be there and be fulfilled, the exit status must agree, what is
+# expected to fail counts as failed, and in the guest every test that the host knows of must pass.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+build=${Q35_BUILD:-$PWD/build}
+logs=$build/check
+export Q35_BUILD=$build
+export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
+suite=$build/kselftest/install
+passed=0 failed=0 skipped=0
+
+# Prints passed, failed and skipped of a KTAP file, its program's exit status given. strict=1: a skip
+# is a failure.
+count() { # FILE STATUS STRICT
+	awk -v status="$2" -v strict="$3" '
+		/^1\.\.[0-9]+/ && !planned { plan = substr($1, 4) + 0; planned = 1 }
+		/^ok / && /# XFAIL/ { f++; next }
+		/^ok / && /# SKIP/ { if (strict) f++; else s++; next }
+		/^ok / { p++ }
+		/^not ok / { f++ }
+		END {
+			missing = plan - p - f - s
+			if (!plan || missing < 0)
+				missing = 1
+			f += missing
+			if (!f && status != 0 && !(status == 4 && !p))
+				f++ # sanitizer, crash at the end
+			print p + 0, f + 0, s + 0
+		}' "$1"
+}
+
+# Adds up and prints one line, and of a failure the log.
+report() { # NAME LOG STATUS STRICT
+	local p f s
+	read -r p f s < <(count "$2" "$3" "$4")
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	printf '  %-34s %4d passed%s%s\n' "$1" "$p" "$([ "$f" = 0 ] || echo ", $f FAILED")" \
+		"$([ "$s" = 0 ] || echo ", $s skipped")"
+	[ "$s" = 0 ] || grep '# SKIP' "$2" | sed 's/^/    /'
+	if [ "$f" != 0 ]; then
+		echo "    $2, exit status $3:"
+		{ grep -v '^# *\(RUN\|OK\) \|^ok ' "$2" || true; } | tail -n 40 | sed 's/^/    | /'
+	fi
+}
+
+run() { # NAME SECONDS COMMAND…
+	local name=$1 limit=$2 log status=0
+	log=$logs/${name//\//-}.log
+	shift 2
+	timeout -k 5 "$limit" "$@" >"$log" 2>&1 </dev/null || status=$?
+	report "$name" "$log" "$status" 0
+}
+
+# ---- Guests: in the background, reported at the end. A script of tests/vm/ is what one of them runs;
+# its "vm:" line has the options of tools/vm/run.sh.
+
+start_guest() { # NAME
+	local name=$1 options
+	read -ra options < <(sed -n 's/^# vm: *//p' "tests/vm/$name.sh")
+	(
+		status=0
+		tools/vm/run.sh "${options[@]}" -t 900 -o "$logs/$name" \
+			-f "tests/vm/$name.sh:test.sh" -f "$suite:kselftest" \
+			-- sh /test.sh >"$logs/vm-$name.log" 2>&1 || status=$?
+		echo $status >"$logs/vm-$name.status"
+	)
+}
+
+# A kernel log's complaints are failures of a test of its own.
+report_kernel_log() { # NAME
+	local log=$logs/$1/kernel.ktap
+	{
+		echo 1..1
+		if [ ! -s "$logs/$1/dmesg.txt" ]; then
+			echo "not ok 1 the guest sent its kernel log"
+		elif grep -nE 'BUG|WARNING|Oops|[Ll]eak|Call Trace|UBSAN|KASAN|lockdep|hung_task|blocked for more|scheduling while|Bad page|refcount_t' \
+			"$logs/$1/dmesg.txt" "$logs/$1/console.txt"; then
+			echo "not ok 1 no complaint in the kernel log"
+		else
+			echo "ok 1 no complaint in the kernel log"
+		fi
+	} >"$log" 2>&1
+	report "vm/$1/kernel-log" "$log" 0 1
+}
+
+report_guest() { # NAME
+	local name=$1 status
+	status=$(cat "$logs/vm-$name.status")
+	[ "$status" != 125 ] || { echo "    the guest did not come back:"; tail -n 30 "$logs/vm-$name.log"; }
+	report "vm/$name" "$logs/vm-$name.log" "$status" 1
+	report_kernel_log "$name"
+}
+
+# What the guest's kselftest run left, one log a program; each was known before.
+report_kselftest() {
+	local test log
+	while IFS=: read -r _ test; do
+		log=$logs/card/kselftest/$test
+		# The runner's own line, if ok, vouches for the exit status.
+		if [ ! -e "$log" ]; then
+			log=$logs/missing.log
+			echo "no result came from the guest" >"$log"
+			report "card/$test" "$log" 1 1
+			continue
+		fi
+		sed 's/^# //' "$log" >"$log.ktap"
+		report "card/$test" "$log.ktap" \
+			"$(grep -qE "^# ok [0-9]+ selftests: q35: $test *$" "$logs/vm-card.log"; echo $?)" 1
+	done <"$suite/kselftest-list.txt"
+}
+
+rm -rf "$logs"
+mkdir -p "$logs"
+trap 'kill $(jobs -p) 2>/dev/null' EXIT
+guests=()
+for script in tests/vm/*.sh; do
+	name=${script##*/}
+	guests+=("${name%.sh}")
+done
+echo "Guests ${guests[*]}: running beside the tests on the host"
+{ for name in "${guests[@]}"; do start_guest "$name"; done; } &
+guest_job=$!
+
+echo "On the host"
+for program in "$build"/tests/unit/* "$build"/tests/device/*; do
+	[ ! -x "$program" ] || run "${program#"$build"/tests/}" 300 "$program"
+done
+for script in tests/unit/*.sh tests/cli/*.sh; do
+	[ ! -e "$script" ] || run "${script#tests/}" 300 sh "$script"
+done
+for test in $(sed -n 's/^q35://p' "$suite/kselftest-list.txt" | grep -v '^driver_'); do
+	run "cpu/$test" 300 env LD_LIBRARY_PATH="$build" Q35_DEVICE=cpu "$suite/q35/$test"
+done
+echo "On the host, with address and undefined-behaviour sanitizers"
+for program in "$build"/asan/bin/*/*; do
+	[ ! -x "$program" ] || run "asan/${program#"$build"/asan/bin/}" 600 "$program"
+done
+
+echo "In guests"
+wait $guest_job
+for name in "${guests[@]}"; do
+	report_guest "$name"
+done
+report_kselftest
+
+[ $skipped = 0 ] && echo "$passed passed, $failed failed" ||
+	echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed = 0 ] && [ $passed != 0 ]
