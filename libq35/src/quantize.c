@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Quantization: 64 rows at a time, by as many threads as there are buffers for. Rows are read in
+ * order under a lock; what a thread makes of them depends on nothing else.
+ */
+#include "exact.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "decode.h"
+#include "error.h"
+#include "fit.h"
+#include "kernels.h"
+#include "q35.h"
+#include "threads.h"
+#include "viterbi.h"
+
+struct row_scales { /* of the 16 rows of a strip, one pair a group */
+	float scale, zero;
+};
+
+/* One thread's memory. */
+struct workspace {
+	float *rows; /* [64][k] */
+	int8_t *codes; /* [16][k] */
+	struct row_scales *scales; /* [16][groups] */
+};
+
+struct quantizer {
+	const struct q35_quantize_options *options;
+	const struct q35_weights *w;
+	uint8_t *tiles, *meta;
+	uint32_t groups, group; /* group: inputs in one */
+	uint32_t blocks;
+	struct q35_fit fit;
+	struct q35_trellis trellis;
+	struct workspace *workspace;
+	struct q35_quantize_stats *stats; /* [blocks], added up in order at the end */
+
+	pthread_mutex_t lock; /* protects what follows, and the calls of read and progress */
+	uint32_t next_block;
+	uint32_t rows_done;
+	int error;
+	uint32_t bad_row, bad_column; /* the first row in error, if error is EDOM or ERANGE */
+};
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static int is_finite(float x)
+{
+	uint32_t u;
+
+	memcpy(&u, &x, sizeof(u));
+	return (u & 0x7f800000) != 0x7f800000;
+}
+
+/* Threads fail in any order; the lowest row is the one to report. */
+static void fail(struct quantizer *q, int error, uint32_t row, uint32_t column)
+{
+	pthread_mutex_lock(&q->lock);
+	if (!q->error || row < q->bad_row) {
+		q->error = error;
+		q->bad_row = row;
+		q->bad_column = column;
+	}
+	pthread_mutex_unlock(&q->lock);
+}
+
+static int check_finite(struct quantizer *q, const float *rows, uint32_t row, uint32_t count)
+{
+	uint32_t k = q->w->k, i, j;
+
+	for (i = 0; i < count; i++) {
+		for (j = 0; j < k; j++) {
+			if (!is_finite(rows[(size_t)i * k + j])) {
+				fail(q, -EDOM, row + i, j);
+				return 0;
+			}
+		}
+	}
+	return 1;
+}
+
+static void put_f16(uint8_t *at, size_t index, float value)
+{
+	uint16_t h = q35_f32_to_f16(value);
+
+	memcpy(at + index * sizeof(h), &h, sizeof(h));
+}
+
+/* Writes a row's scales to meta in the form it has, and leaves in s what they read back as. */
+static void store_scales(const struct quantizer *q, uint32_t n, struct row_scales *s)
+{
+	size_t row = (size_t)q35_div_up(q->w->n, Q35_BLOCK_N) * Q35_BLOCK_N;
+	int multiplier = q->w->meta_flags & Q35_META_MULTIPLIER;
+	uint8_t *zeros = q->meta + (multiplier ? 2 : 2 * q->groups) * row +
+			 (multiplier ? q->groups * row : 0);
+	float column = 0, m;
+	uint32_t g;
+
+	if (multiplier) {
+		for (g = 0; g < q->groups; g++)
+			column = s[g].scale > column ? s[g].scale : column;
+		put_f16(q->meta, n, column / 255);
+		column = q35_meta_f16(q->meta, n);
+	}
+	for (g = 0; g < q->groups; g++) {
+		if (multiplier) {
+			m = column > 0 ? s[g].scale / column + 0.5f : 0;
+			q->meta[2 * row + g * row + n] = m < 0 ? 0 : m < 255 ? m : 255;
+		} else {
+			put_f16(q->meta, g * row + n, s[g].scale);
+		}
+		s[g].scale = q35_meta_scale(q->meta, q->w->meta_flags, q->w->n, n, g);
+		if (q->w->meta_flags & Q35_META_ZERO)
+			put_f16(zeros, g * row + n, s[g].zero);
+	}
+}
+
+static int16_t target_of(float weight, const struct row_scales *s)
+{
+	float t = s->scale == 0 ? 0 : (weight - s->zero) / s->scale * Q35_TARGET_ONE;
+
+	t = t < 32767 ? t : 32767;
+	t = t > -32767 ? t : -32767;
+	return (int16_t)(t < 0 ? t - 0.5f : t + 0.5f);
+}
+
+/* Encodes inputs k … k + 7 of the strip's rows into tile, and decodes them again into codes. */
+static void encode_tile(const struct quantizer *q, const struct workspace *ws, const float *rows,
+			uint32_t count, uint32_t k, uint8_t *tile)
+{
+	uint32_t width = min_u32(Q35_TILE_K, q->w->k - k), i, j;
+	int16_t target[Q35_TILE_WEIGHTS];
+	int8_t code[Q35_TILE_WEIGHTS];
+
+	for (i = 0; i < Q35_TILE_WEIGHTS; i++)
+		target[i] = Q35_TARGET_ANY;
+	for (i = 0; i < count; i++)
+		for (j = 0; j < width; j++)
+			target[i * Q35_TILE_K + j] =
+				target_of(rows[(size_t)i * q->w->k + k + j],
+					  &ws->scales[i * q->groups + k / q->group]);
+	q35_trellis_encode(&q->trellis, target, tile);
+	q35_decode_tile(tile, q->w->codebook, code);
+	for (i = 0; i < count; i++)
+		memcpy(&ws->codes[(size_t)i * q->w->k + k], &code[i * Q35_TILE_K], width);
+}
+
+static int fit_row(struct quantizer *q, const float *row, uint32_t n, struct row_scales *s)
+{
+	uint32_t k = q->w->k, g, k0;
+
+	for (g = 0; g < q->groups; g++) {
+		k0 = g * q->group;
+		if (q35_fit(&q->fit, row + k0, min_u32(q->group, k - k0), &s[g].scale,
+			    &s[g].zero)) {
+			fail(q, -ERANGE, n, k0);
+			return 0;
+		}
+	}
+	store_scales(q, n, s);
+	return 1;
+}
+
+static void refit_row(struct quantizer *q, const float *row, const int8_t *code, uint32_t n,
+		      struct row_scales *s)
+{
+	uint32_t k = q->w->k, g, k0;
+
+	for (g = 0; g < q->groups; g++) {
+		k0 = g * q->group;
+		q35_refit(&q->fit, row + k0, code + k0, min_u32(q->group, k - k0), &s[g].scale,
+			  &s[g].zero);
+	}
+	store_scales(q, n, s);
+}
+
+static void add_stats(const struct quantizer *q, const float *row, const int8_t *code,
+		      const struct row_scales *s, struct q35_quantize_stats *stats)
+{
+	double error;
+	uint32_t k;
+
+	for (k = 0; k < q->w->k; k++) {
+		error = row[k] - ((double)s[k / q->group].scale * code[k] + s[k / q->group].zero);
+		stats->sum += row[k];
+		stats->sum_squares += (double)row[k] * row[k];
+		stats->error_squares += error * error;
+	}
+	stats->count += q->w->k;
+}
+
+/* Rows n … n + count - 1, at most 16, one tile high. */
+static int quantize_strip(struct quantizer *q, const struct workspace *ws, const float *rows,
+			  uint32_t n, uint32_t count, struct q35_quantize_stats *stats)
+{
+	uint32_t steps = q35_div_up(q->w->k, Q35_TILE_K), i, step;
+	uint8_t *tile = q->tiles + (size_t)(n / Q35_BLOCK_N) * steps * Q35_BLOCK_BYTES +
+			n % Q35_BLOCK_N / Q35_TILE_N * Q35_TILE_BYTES;
+	size_t k = q->w->k;
+
+	for (i = 0; i < count; i++)
+		if (!fit_row(q, rows + i * k, n + i, &ws->scales[i * q->groups]))
+			return 0;
+	for (step = 0; step < steps; step++, tile += Q35_BLOCK_BYTES)
+		encode_tile(q, ws, rows, count, step * Q35_TILE_K, tile);
+	for (i = 0; i < count; i++) {
+		refit_row(q, rows + i * k, ws->codes + i * k, n + i, &ws->scales[i * q->groups]);
+		add_stats(q, rows + i * k, ws->codes + i * k, &ws->scales[i * q->groups], stats);
+	}
+	return 1;
+}
+
+static void quantize_block(struct quantizer *q, const struct workspace *ws, uint32_t block)
+{
+	uint32_t n = block * Q35_BLOCK_N, count = min_u32(Q35_BLOCK_N, q->w->n - n), i;
+
+	if (!check_finite(q, ws->rows, n, count))
+		return;
+	/* A strip past the last row has no weights, only padding. */
+	for (i = 0; i < count; i += Q35_TILE_N)
+		if (!quantize_strip(q, ws, ws->rows + (size_t)i * q->w->k, n + i,
+				    min_u32(Q35_TILE_N, count - i), &q->stats[block]))
+			return;
+
+	pthread_mutex_lock(&q->lock);
+	q->rows_done += count;
+	if (!q->error && q->options->progress &&
+	    q->options->progress(q->options->context, q->rows_done)) {
+		q->error = -ECANCELED;
+		q->bad_row = 0;
+	}
+	pthread_mutex_unlock(&q->lock);
+}
+
+/* Reads the next block's rows; 0 if there is none left or something has failed. */
+static int read_block(struct quantizer *q, const struct workspace *ws, uint32_t *block)
+{
+	uint32_t n;
+	int ret, more;
+
+	pthread_mutex_lock(&q->lock);
+	more = !q->error && q->next_block < q->blocks;
+	if (more) {
+		*block = q->next_block++;
+		n = *block * Q35_BLOCK_N;
+		ret = q->options->read(q->options->context, n, min_u32(Q35_BLOCK_N, q->w->n - n),
+				       ws->rows);
+		if (ret < 0) {
+			q->error = ret;
+			q->bad_row = n;
+			more = 0;
+		}
+	}
+	pthread_mutex_unlock(&q->lock);
+	return more;
+}
+
+static void work(void *context, size_t index)
+{
+	struct quantizer *q = context;
+	uint32_t block;
+
+	while (read_block(q, &q->workspace[index], &block))
+		quantize_block(q, &q->workspace[index], block);
+}
+
+static void free_workspaces(struct workspace *ws, unsigned int count)
+{
+	while (ws && count--) {
+		free(ws[count].rows);
+		free(ws[count].codes);
+		free(ws[count].scales);
+	}
+	free(ws);
+}
+
+static struct workspace *alloc_workspaces(unsigned int count, uint32_t k, uint32_t groups)
+{
+	struct workspace *ws = calloc(count, sizeof(*ws));
+	unsigned int i;
+
+	for (i = 0; ws && i < count; i++) {
+		ws[i].rows = malloc(sizeof(float) * Q35_BLOCK_N * k);
+		ws[i].codes = malloc((size_t)Q35_TILE_N * k);
+		ws[i].scales = malloc(sizeof(struct row_scales) * Q35_TILE_N * groups);
+		if (!ws[i].rows || !ws[i].codes || !ws[i].scales) {
+			free_workspaces(ws, count);
+			return NULL;
+		}
+	}
+	return ws;
+}
+
+static int report(const struct quantizer *q)
+{
+	switch (q->error) {
+	case 0:
+		return 0;
+	case -EDOM:
+		return q35_fail(NULL, -EDOM, "the weight in row %u, column %u is not a finite number",
+				q->bad_row, q->bad_column);
+	case -ERANGE:
+		return q35_fail(NULL, -ERANGE, "the weights in row %u are too large for f16 scales",
+				q->bad_row);
+	case -ECANCELED:
+		return q35_fail(NULL, -ECANCELED, "quantization was cancelled after %u rows",
+				q->rows_done);
+	default:
+		return q35_fail(NULL, q->error, "the rows from %u on could not be read", q->bad_row);
+	}
+}
+
+static int run(struct quantizer *q, struct q35_quantize_stats *stats)
+{
+	struct q35_pool *pool;
+	uint32_t i;
+	int ret;
+
+	ret = q35_pool_create(q->options->threads, &pool);
+	if (ret)
+		return q35_fail(NULL, ret, "cannot start %u threads", q->options->threads);
+	q->workspace = alloc_workspaces(q35_pool_threads(pool), q->w->k, q->groups);
+	q->stats = calloc(q->blocks, sizeof(*q->stats));
+	if (!q->workspace || !q->stats) {
+		ret = q35_fail(NULL, -ENOMEM, "no memory for %u rows of %u weights", Q35_BLOCK_N,
+			       q->w->k);
+	} else {
+		pthread_mutex_init(&q->lock, NULL);
+		q35_parallel(pool, q35_pool_threads(pool), work, q);
+		pthread_mutex_destroy(&q->lock);
+		ret = report(q);
+	}
+	if (!ret && stats) {
+		memset(stats, 0, sizeof(*stats));
+		for (i = 0; i < q->blocks; i++) {
+			stats->sum += q->stats[i].sum;
+			stats->sum_squares += q->stats[i].sum_squares;
+			stats->error_squares += q->stats[i].error_squares;
+			stats->count += q->stats[i].count;
+		}
+	}
+	free(q->stats);
+	free_workspaces(q->workspace, q35_pool_threads(pool));
+	q35_pool_destroy(pool);
+	return ret;
+}
+
+static int check(const struct q35_quantize_options *options, const struct q35_weights *w)
+{
+	uint32_t max = 1u << Q35_DIM_ORDER_MAX;
+
+	if (!w->n || w->n > max || !w->k || w->k > max)
+		return q35_fail(NULL, -EINVAL, "a matrix of %u x %u, dimensions are 1 to %u", w->n,
+				w->k, max);
+	if (w->window_bits != Q35_WINDOW_BITS || (w->group != 0 && w->group != 128 && w->group != 256))
+		return q35_fail(NULL, -EINVAL, "windows of %u bits, groups of %u", w->window_bits,
+				w->group);
+	if (w->meta_flags & ~(Q35_META_ZERO | Q35_META_MULTIPLIER) ||
+	    (w->meta_flags & Q35_META_MULTIPLIER && !w->group))
+		return q35_fail(NULL, -EINVAL, "meta_flags 0x%x with groups of %u", w->meta_flags,
+				w->group);
+	if (!options->read || options->format > Q35_S_LLOYD)
+		return q35_fail(NULL, -EINVAL, "no source of rows or an unknown format");
+	return 0;
+}
+
+int q35_quantize(const struct q35_quantize_options *options, struct q35_weights *w, void *tiles,
+		 void *meta, struct q35_quantize_stats *stats)
+{
+	struct quantizer *q;
+	int ret;
+
+	ret = check(options, w);
+	if (ret)
+		return ret;
+	q = aligned_alloc(64, (sizeof(*q) + 63) / 64 * 64);
+	if (!q)
+		return q35_fail(NULL, -ENOMEM, "no memory for the encoder");
+	memset(q, 0, sizeof(*q));
+	q->options = options;
+	q->w = w;
+	q->tiles = tiles;
+	q->meta = meta;
+	q->group = w->group ? w->group : w->k;
+	q->groups = q35_format_groups(w->k, w->group);
+	q->blocks = q35_div_up(w->n, Q35_BLOCK_N);
+	q35_fit_init(&q->fit, options->format, w);
+	q35_trellis_init(&q->trellis, w->codebook);
+	memset(tiles, 0, q35_tiles_size(w->n, w->k));
+	memset(meta, 0, q35_meta_size(w->n, w->k, w->group, w->meta_flags));
+	ret = run(q, stats);
+	if (!ret) {
+		w->tiles = tiles;
+		w->meta = meta;
+	}
+	free(q);
+	return ret;
+}
