@@ -8,6 +8,7 @@ SHELL := /bin/bash
 MAKEFLAGS += -rR --no-print-directory -j$(shell nproc)
 export LC_ALL := C.UTF-8
 
+VERSION := 0.1.0
 B := build
 PREFIX := /usr/local
 # What the start of `make run` counts from.
@@ -87,10 +88,10 @@ comma := ,
 LINK_SHARED = -L$(B) -l:libq35.so.0 '-Wl,-rpath,$$ORIGIN' -pthread -lm
 
 COMMAND_SOURCES := $(wildcard tools/q35/*.c)
-$(call objects,obj,$(COMMAND_SOURCES)): FLAGS = -Itools/q35
+$(call objects,obj,$(COMMAND_SOURCES)): FLAGS = -Itools/q35 -DQ35_VERSION='"$(VERSION)"'
 $(B)/q35: $(call objects,obj,$(COMMAND_SOURCES)) $(B)/libq35.so.0
 	$(call say,LD,$@)
-	$(QUIET)$(CC) $(filter %.o,$^) -o $@ $(LINK_SHARED)
+	$(QUIET)$(CC) $(filter %.o,$^) -o $@ $(LINK_SHARED) $(shell pkg-config --libs jansson)
 
 $(B)/example: $(call objects,obj,libq35/example.c) $(B)/libq35.so.0
 	$(QUIET)$(CC) $(filter %.o,$^) -o $@ $(LINK_SHARED)
