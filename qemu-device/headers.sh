@@ -45,13 +45,14 @@ esac
 mv "$work/source/include" "$work/tree/include"
 cp "$work"/generated/qapi-*.h "$work/tree/qapi"
 
-# What QEMU's headers need to know of the configuration, for x86-64 Linux hosts. No structure that
-# the card uses depends on any other option; q35-accel.c checks that when it is loaded.
+# What QEMU's headers need to know of the configuration, for x86-64 Linux hosts and gcc or clang; the
+# alignment of MemoryRegion depends on CONFIG_INT128. preload.c checks the resulting layouts.
 cat >"$work/tree/config-host.h" <<EOF
 #define CONFIG_POSIX 1
 #define CONFIG_LINUX 1
 #define CONFIG_IOVEC 1
 #define CONFIG_ATOMIC64 1
+#define CONFIG_INT128 1
 #define HOST_X86_64 1
 #define QEMU_VERSION "$version"
 #define QEMU_VERSION_MAJOR $major

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The Q35 card without the PCI function round it: what q35_hw.h describes, in plain C and pthreads.
+ *
+ * Threads. The host calls q35_asic_read() and q35_asic_write() from wherever it likes; neither
+ * waits for work in progress. Descriptors are executed by the card's own workers, in parts: a part
+ * is a piece of one descriptor that takes about a millisecond at most. Between parts a worker takes
+ * up whatever has the highest priority, and that is also where resets, faults and pauses take
+ * hold. Every translation of a device virtual address is made and dropped within one part, so an
+ * invalidation waits for no more than the parts in flight.
+ *
+ * Locks. Q35Asic.lock guards everything here but what a worker owns while it is inside a queue
+ * (Q35Queue.workers). It is not held across an access to guest memory or a product.
+ *
+ * Trust. Registers, descriptors, page tables and operands are the guest's, and may change at any
+ * moment: whatever steers the model is copied once and checked after copying.
+ */
+#ifndef Q35_ASIC_H
+#define Q35_ASIC_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "q35_hw.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the card's structures are used in place: little-endian hosts only"
+#endif
+
+#define Q35_QUEUES_MAX 64
+#define Q35_VMS 64
+#define Q35_THREADS_MAX 64
+#define Q35_RING_ORDER_MAX 16
+#define Q35_QUEUE_OFFSET 0x1000
+#define Q35_QUEUE_STRIDE 0x80
+#define Q35_VM_OFFSET 0x4000
+#define Q35_VM_STRIDE 0x10
+#define Q35_DOORBELL_OFFSET 0x40000
+#define Q35_DOORBELL_STRIDE 0x1000
+#define Q35_REGS_SIZE 0x80000
+
+#define Q35_CARD_REGS (0xa0 / 4)
+#define Q35_QUEUE_REGS (Q35_QREG_COUNTERS / 4)
+#define Q35_COUNTERS (Q35_COUNTERS_SIZE / 8)
+
+/*
+ * What the card needs from whatever it is plugged into. Called from several threads at once;
+ * raise_vector() and now_ns() also with the card's lock held, so they must not call back.
+ */
+typedef struct Q35Host {
+    void *opaque;
+    /*
+     * System memory at a DMA address: a pointer to up to *len bytes, *len made smaller where they
+     * do not go on, or NULL if no memory answers. unmap() gets back what map() gave; if write, all
+     * of it may have been written to.
+     */
+    void *(*map)(void *opaque, uint64_t address, uint64_t *len, bool write);
+    void (*unmap)(void *opaque, void *p, uint64_t len, bool write);
+    /* The card has written to its device memory. */
+    void (*memory_written)(void *opaque, uint64_t offset, uint64_t len);
+    void (*raise_vector)(void *opaque, unsigned vector);
+    uint64_t (*now_ns)(void *opaque);
+    /* Run in each of the card's threads, first and last; NULL if there is nothing to do. */
+    void (*thread_enter)(void *opaque);
+    void (*thread_leave)(void *opaque);
+} Q35Host;
+
+typedef struct Q35Config {
+    uint8_t *memory; /* device memory, page-aligned; the host's */
+    uint64_t memory_size; /* a power of two from 1 MiB up */
+    uint32_t queues; /* 1 … Q35_QUEUES_MAX */
+    uint32_t threads; /* 1 … Q35_THREADS_MAX */
+    uint32_t lanes, clock_mhz, memory_gbps, link_gbps; /* time model, each 1 … 2^20 */
+    bool hang_fill; /* a FILL with the value Q35_HANG_VALUE hangs until its queue is reset */
+} Q35Config;
+
+#define Q35_HANG_VALUE 0xdeadbeef
+
+/* In the order of Q35_COUNTER_*. */
+enum q35_counter {
+    Q35_CYCLES,
+    Q35_MACS,
+    Q35_MEMORY_BYTES,
+    Q35_LINK_BYTES,
+    Q35_STALLS,
+    Q35_JOBS,
+};
+
+typedef struct Q35Counters {
+    uint64_t value[Q35_COUNTERS];
+    uint32_t latch[Q35_COUNTERS]; /* _HI as of the last read of _LO */
+} Q35Counters;
+
+typedef struct Q35Fault {
+    uint32_t code; /* enum q35_fault */
+    uint32_t info;
+    uint64_t addr;
+} Q35Fault;
+
+/* The descriptor that a queue is executing. */
+typedef struct Q35Job {
+    struct q35_hw_desc desc; /* checked */
+    /*
+     * Progress. A job is a number of rounds, a round an optional preparation that one worker makes
+     * alone and then parts that several may share. Rounds and parts are begun in order.
+     */
+    uint32_t round, rounds;
+    uint64_t part, parts; /* of this round: next to begin, how many */
+    bool active;
+    bool prepared; /* this round's preparation is done, scratch holds it */
+    bool hung; /* will never complete */
+    Q35Fault fault; /* the first part's that failed */
+    uint64_t fault_part;
+    uint64_t memory_bytes, link_bytes;
+    uint64_t started_ns;
+} Q35Job;
+
+typedef struct Q35Queue {
+    uint32_t regs[Q35_QUEUE_REGS]; /* as programmed */
+    uint32_t state; /* enum q35_queue_state */
+    /* Latched when the queue was enabled. */
+    uint32_t vm, priority, ring_order;
+    uint64_t ring, writeback;
+    uint32_t head, tail;
+    Q35Fault fault; /* the queue stops; published in write-back and FAULTED when state says so */
+    uint32_t fault_index;
+    Q35Job job;
+    void *scratch; /* of the kernels: the round's quantized activations */
+    size_t scratch_size;
+    uint32_t workers; /* inside; the last one to leave does what has come up meanwhile */
+    uint64_t served; /* when a worker last took it up, in Q35Asic.sequence */
+    uint64_t seqno, busy_ns;
+    Q35Counters counters;
+} Q35Queue;
+
+typedef struct Q35Vm {
+    uint64_t root;
+    uint64_t generation; /* tags cached translations; unique over all address spaces */
+    uint64_t invalidated; /* Q35Asic.sequence when INVALIDATE was last written */
+} Q35Vm;
+
+typedef struct Q35Worker Q35Worker;
+
+typedef struct Q35Asic {
+    Q35Host host;
+    Q35Config config;
+
+    pthread_mutex_t lock;
+    pthread_cond_t work; /* there may be something to do: all workers wait for it */
+    pthread_cond_t quiet; /* a worker has left a queue */
+    pthread_cond_t coalesce; /* the coalescing deadline has changed */
+    bool stop, paused;
+    bool resetting;
+    uint32_t regs[Q35_CARD_REGS];
+    uint64_t time_base_ns;
+    uint32_t time_latch;
+    uint64_t faulted;
+    Q35Counters counters;
+    Q35Vm vm[Q35_VMS];
+    Q35Queue queue[Q35_QUEUES_MAX];
+    uint64_t sequence; /* counts parts begun and invalidations */
+    uint64_t generation; /* newest one given to an address space */
+    uint32_t notifications; /* that wait for the completion vector */
+    uint64_t coalesce_deadline_ns; /* CLOCK_MONOTONIC; 0: none */
+
+    Q35Worker *worker[Q35_THREADS_MAX];
+    pthread_t coalescer;
+} Q35Asic;
+
+/*
+ * Brings up a card in reset state. Returns 0 or -errno (ENOMEM, or what pthread_create() says), with
+ * nothing left behind. config and host are copied; device memory stays the caller's.
+ */
+int q35_asic_init(Q35Asic *asic, const Q35Config *config, const Q35Host *host);
+
+/* Abandons all work, waits for the parts in flight and frees everything. */
+void q35_asic_destroy(Q35Asic *asic);
+
+/* Register access; offset is a multiple of 4 and below Q35_REGS_SIZE. */
+uint32_t q35_asic_read(Q35Asic *asic, uint32_t offset);
+void q35_asic_write(Q35Asic *asic, uint32_t offset, uint32_t value);
+
+/* As Q35_CONTROL_RESET, but returns when the reset is complete. */
+void q35_asic_reset(Q35Asic *asic);
+
+/*
+ * Returns when no worker touches guest memory any more; none will until q35_asic_resume(). A paused
+ * card is all in Q35Asic's fields: copied to another one that is paused, it goes on there, after
+ * q35_asic_restored().
+ */
+void q35_asic_pause(Q35Asic *asic);
+void q35_asic_resume(Q35Asic *asic);
+
+/*
+ * Checks and completes fields that came from outside. Returns false if they cannot be a card's; the
+ * card is in reset state then.
+ */
+bool q35_asic_restored(Q35Asic *asic);
+
+#endif /* Q35_ASIC_H */

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The card's life and its workers. A worker that is free takes a step of the workable queue with
+ * the highest priority; among equals of the one with the fewest workers, then of the one that has
+ * waited longest. So a queue of higher priority waits for no more than a part of a lower one, and
+ * queues of one priority share the card evenly.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "engine.h"
+
+static bool before(const Q35Queue *a, const Q35Queue *b)
+{
+    if (a->priority != b->priority) {
+        return a->priority > b->priority;
+    }
+    if (a->workers != b->workers) {
+        return a->workers < b->workers;
+    }
+    return a->served < b->served;
+}
+
+static Q35Queue *pick(Q35Asic *asic)
+{
+    Q35Queue *best = NULL, *queue;
+
+    if (asic->paused) {
+        return NULL;
+    }
+    for (queue = asic->queue; queue < asic->queue + asic->config.queues; queue++) {
+        if (q35_queue_workable(asic, queue) && (!best || before(queue, best))) {
+            best = queue;
+        }
+    }
+    return best;
+}
+
+static void *worker_thread(void *opaque)
+{
+    Q35Worker *worker = opaque;
+    Q35Asic *asic = worker->asic;
+    Q35Queue *queue;
+
+    if (asic->host.thread_enter) {
+        asic->host.thread_enter(asic->host.opaque);
+    }
+    pthread_mutex_lock(&asic->lock);
+    while (!asic->stop) {
+        queue = pick(asic);
+        if (queue) {
+            q35_queue_work(worker, queue);
+        } else {
+            pthread_cond_wait(&asic->work, &asic->lock);
+        }
+    }
+    pthread_mutex_unlock(&asic->lock);
+    if (asic->host.thread_leave) {
+        asic->host.thread_leave(asic->host.opaque);
+    }
+    return NULL;
+}
+
+uint64_t q35_time_ns(const Q35Asic *asic)
+{
+    return asic->host.now_ns(asic->host.opaque) - asic->time_base_ns;
+}
+
+void q35_card_reset_finish(Q35Asic *asic)
+{
+    uint32_t i;
+
+    if (!asic->resetting) {
+        return;
+    }
+    for (i = 0; i < asic->config.queues; i++) {
+        if (asic->queue[i].state != Q35_QUEUE_DISABLED) {
+            return;
+        }
+    }
+    q35_regs_reset(asic);
+    asic->resetting = false;
+    pthread_cond_broadcast(&asic->quiet);
+}
+
+void q35_card_reset(Q35Asic *asic)
+{
+    uint32_t i;
+
+    asic->resetting = true;
+    for (i = 0; i < asic->config.queues; i++) {
+        if (asic->queue[i].state != Q35_QUEUE_DISABLED) {
+            q35_queue_reset(asic, &asic->queue[i]);
+        }
+    }
+    q35_card_reset_finish(asic);
+}
+
+void q35_asic_reset(Q35Asic *asic)
+{
+    pthread_mutex_lock(&asic->lock);
+    q35_card_reset(asic);
+    while (asic->resetting) {
+        pthread_cond_wait(&asic->quiet, &asic->lock);
+    }
+    pthread_mutex_unlock(&asic->lock);
+}
+
+static bool busy(const Q35Asic *asic)
+{
+    uint32_t i;
+
+    for (i = 0; i < asic->config.queues; i++) {
+        if (asic->queue[i].workers) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void q35_asic_pause(Q35Asic *asic)
+{
+    pthread_mutex_lock(&asic->lock);
+    asic->paused = true;
+    while (busy(asic)) {
+        pthread_cond_wait(&asic->quiet, &asic->lock);
+    }
+    pthread_mutex_unlock(&asic->lock);
+}
+
+void q35_asic_resume(Q35Asic *asic)
+{
+    pthread_mutex_lock(&asic->lock);
+    asic->paused = false;
+    pthread_cond_broadcast(&asic->work);
+    pthread_cond_broadcast(&asic->coalesce);
+    pthread_mutex_unlock(&asic->lock);
+}
+
+static bool restore_queue(Q35Asic *asic, Q35Queue *queue)
+{
+    Q35Job *job = &queue->job, saved = *job;
+    uint32_t field;
+
+    if (queue->state > Q35_QUEUE_FAULTED || queue->vm >= Q35_VMS || queue->priority > 3) {
+        return false;
+    }
+    if (!queue->fault.code && (queue->ring_order > Q35_RING_ORDER_MAX ||
+                               queue->tail - queue->head > 1u << queue->ring_order)) {
+        return false;
+    }
+    if (!job->active) {
+        return true;
+    }
+    if (q35_desc_check(&job->desc, &field)) {
+        return false;
+    }
+    q35_job_plan(asic, job);
+    return saved.round < job->rounds && saved.part <= job->parts &&
+           (saved.part < job->parts || saved.fault.code);
+}
+
+bool q35_asic_restored(Q35Asic *asic)
+{
+    bool good = true;
+    uint32_t i;
+
+    pthread_mutex_lock(&asic->lock);
+    for (i = 0; i < asic->config.queues; i++) {
+        good = good && restore_queue(asic, &asic->queue[i]);
+    }
+    for (i = 0; i < Q35_VMS; i++) {
+        asic->vm[i].generation = ++asic->generation;
+    }
+    if (asic->notifications) {
+        q35_coalesce_flush(asic);
+    }
+    pthread_mutex_unlock(&asic->lock);
+    if (!good) {
+        q35_asic_reset(asic);
+    }
+    return good;
+}
+
+/* In the host's signal handling the card's threads have no part. */
+static int start_thread(pthread_t *thread, void *(*run)(void *), void *opaque)
+{
+    sigset_t all, old;
+    int err;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    err = -pthread_create(thread, NULL, run, opaque);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return err;
+}
+
+static int start_worker(Q35Asic *asic, uint32_t i)
+{
+    Q35Worker *worker = calloc(1, sizeof(*worker));
+    int err;
+
+    if (!worker) {
+        return -ENOMEM;
+    }
+    worker->asic = asic;
+    worker->access.asic = asic;
+    err = start_thread(&worker->thread, worker_thread, worker);
+    if (err) {
+        free(worker);
+        return err;
+    }
+    asic->worker[i] = worker;
+    return 0;
+}
+
+static void stop_workers(Q35Asic *asic)
+{
+    uint32_t i, b;
+
+    pthread_mutex_lock(&asic->lock);
+    asic->stop = true;
+    pthread_cond_broadcast(&asic->work);
+    pthread_cond_broadcast(&asic->coalesce);
+    pthread_mutex_unlock(&asic->lock);
+    for (i = 0; i < Q35_THREADS_MAX && asic->worker[i]; i++) {
+        pthread_join(asic->worker[i]->thread, NULL);
+        for (b = 0; b < Q35_BUFFERS; b++) {
+            free(asic->worker[i]->buffer[b]);
+        }
+        free(asic->worker[i]);
+        asic->worker[i] = NULL;
+    }
+}
+
+static void destroy_locks(Q35Asic *asic)
+{
+    uint32_t i;
+
+    for (i = 0; i < Q35_QUEUES_MAX; i++) {
+        free(asic->queue[i].scratch);
+    }
+    pthread_cond_destroy(&asic->coalesce);
+    pthread_cond_destroy(&asic->quiet);
+    pthread_cond_destroy(&asic->work);
+    pthread_mutex_destroy(&asic->lock);
+}
+
+int q35_asic_init(Q35Asic *asic, const Q35Config *config, const Q35Host *host)
+{
+    pthread_condattr_t monotonic;
+    uint32_t i;
+    int err;
+
+    *asic = (Q35Asic){ .config = *config, .host = *host };
+    pthread_mutex_init(&asic->lock, NULL);
+    pthread_cond_init(&asic->work, NULL);
+    pthread_cond_init(&asic->quiet, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&asic->coalesce, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    q35_regs_reset(asic);
+
+    err = start_thread(&asic->coalescer, q35_coalesce_thread, asic);
+    if (err) {
+        destroy_locks(asic);
+        return err;
+    }
+    for (i = 0; i < config->threads && !err; i++) {
+        err = start_worker(asic, i);
+    }
+    if (err) {
+        q35_asic_destroy(asic);
+    }
+    return err;
+}
+
+void q35_asic_destroy(Q35Asic *asic)
+{
+    stop_workers(asic);
+    pthread_join(asic->coalescer, NULL);
+    destroy_locks(asic);
+}

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The Q35 card as a PCI Express function. The card itself is asic/; this gives it BARs, DMA,
+ * interrupts, properties, reset and migration.
+ *
+ * The card's workers never take the big QEMU lock (BQL), so whoever holds it may wait for them. To
+ * that end the function's DMA reaches memory only, never MMIO: its address space has no bounce
+ * buffers, and mapping what is not memory fails, which the card reports as a fault.
+ */
+#include "qemu/osdep.h"
+#include "qemu/host-utils.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "qemu/rcu.h"
+#include "qemu/timer.h"
+#include "qemu/units.h"
+#include "hw/pci/msix.h"
+#include "hw/pci/pci_device.h"
+#include "hw/pci/pcie.h"
+#include "hw/qdev-properties.h"
+#include "hw/resettable.h"
+#include "migration/vmstate.h"
+#include "qapi/error.h"
+#include "system/runstate.h"
+
+#include "asic.h"
+
+#define TYPE_Q35_ACCEL "q35-accel"
+OBJECT_DECLARE_SIMPLE_TYPE(Q35AccelState, Q35_ACCEL)
+
+#define MODEL_MAX (1u << 20) /* of each parameter of the time model */
+#define THREADS_DEFAULT_MAX 16
+
+struct Q35AccelState {
+    PCIDevice parent_obj;
+
+    MemoryRegion regs;
+    MemoryRegion memory;
+    Q35Asic asic;
+    QEMUBH *raise;
+    uint32_t raised; /* vectors that the bottom half is to send; atomic */
+    VMChangeStateEntry *vmstate_change;
+
+    uint64_t vram;
+    uint32_t queues;
+    uint32_t threads;
+    uint32_t lanes;
+    uint32_t clock_mhz;
+    uint32_t hbm_gbps;
+    uint32_t link_gbps;
+    char *fault;
+};
+
+/* ---- What the card asks of its host ---- */
+
+static void *q35_accel_map(void *opaque, uint64_t address, uint64_t *len, bool write)
+{
+    dma_addr_t mapped = *len;
+    void *p = pci_dma_map(opaque, address, &mapped,
+                          write ? DMA_DIRECTION_FROM_DEVICE : DMA_DIRECTION_TO_DEVICE);
+
+    *len = mapped;
+    return p;
+}
+
+static void q35_accel_unmap(void *opaque, void *p, uint64_t len, bool write)
+{
+    pci_dma_unmap(opaque, p, len,
+                  write ? DMA_DIRECTION_FROM_DEVICE : DMA_DIRECTION_TO_DEVICE, len);
+}
+
+static void q35_accel_memory_written(void *opaque, uint64_t offset, uint64_t len)
+{
+    Q35AccelState *s = opaque;
+
+    memory_region_set_dirty(&s->memory, offset, len);
+}
+
+static void q35_accel_raise_vector(void *opaque, unsigned vector)
+{
+    Q35AccelState *s = opaque;
+
+    qatomic_or(&s->raised, 1u << vector);
+    qemu_bh_schedule(s->raise);
+}
+
+static uint64_t q35_accel_now_ns(void *opaque)
+{
+    return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+}
+
+static void q35_accel_thread_enter(void *opaque)
+{
+    rcu_register_thread();
+}
+
+static void q35_accel_thread_leave(void *opaque)
+{
+    rcu_unregister_thread();
+}
+
+/* Vectors raised while the machine is stopped are state: they are sent when it goes on. */
+static void q35_accel_raise_bh(void *opaque)
+{
+    Q35AccelState *s = opaque;
+    uint32_t raised, vector;
+
+    if (!runstate_is_running()) {
+        return;
+    }
+    raised = qatomic_xchg(&s->raised, 0);
+    for (vector = 0; vector < Q35_VECTORS; vector++) {
+        if (raised & 1u << vector) {
+            msix_notify(PCI_DEVICE(s), vector);
+        }
+    }
+}
+
+static void q35_accel_vmstate_change(void *opaque, bool running, RunState state)
+{
+    Q35AccelState *s = opaque;
+
+    if (running) {
+        q35_asic_resume(&s->asic);
+        qemu_bh_schedule(s->raise);
+    } else {
+        q35_asic_pause(&s->asic);
+    }
+}
+
+/* ---- BAR0 ---- */
+
+static uint64_t q35_accel_read(void *opaque, hwaddr addr, unsigned size)
+{
+    Q35AccelState *s = opaque;
+
+    return q35_asic_read(&s->asic, addr);
+}
+
+static void q35_accel_write(void *opaque, hwaddr addr, uint64_t value, unsigned size)
+{
+    Q35AccelState *s = opaque;
+
+    q35_asic_write(&s->asic, addr, value);
+}
+
+static const MemoryRegionOps q35_accel_ops = {
+    .read = q35_accel_read,
+    .write = q35_accel_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = { .min_access_size = 4, .max_access_size = 4 },
+    .impl = { .min_access_size = 4, .max_access_size = 4 },
+};
+
+/* ---- Life ---- */
+
+static bool q35_accel_check_range(const char *name, uint64_t value, uint64_t max, Error **errp)
+{
+    if (value >= 1 && value <= max) {
+        return true;
+    }
+    error_setg(errp, "q35-accel: %s=%" PRIu64 ": must be from 1 to %" PRIu64, name, value, max);
+    return false;
+}
+
+static bool q35_accel_check(Q35AccelState *s, Error **errp)
+{
+    if (s->vram < 1 * MiB || !is_power_of_2(s->vram)) {
+        error_setg(errp, "q35-accel: vram=%" PRIu64 ": must be a power of two from 1M up", s->vram);
+        return false;
+    }
+    if (s->fault && strcmp(s->fault, "hang-fill")) {
+        error_setg(errp, "q35-accel: x-fault=%s: there is only hang-fill", s->fault);
+        return false;
+    }
+    if (!s->threads) {
+        s->threads = MIN(g_get_num_processors(), THREADS_DEFAULT_MAX);
+    }
+    return q35_accel_check_range("queues", s->queues, Q35_QUEUES_MAX, errp) &&
+           q35_accel_check_range("threads", s->threads, Q35_THREADS_MAX, errp) &&
+           q35_accel_check_range("lanes", s->lanes, MODEL_MAX, errp) &&
+           q35_accel_check_range("clock-mhz", s->clock_mhz, MODEL_MAX, errp) &&
+           q35_accel_check_range("hbm-gbps", s->hbm_gbps, MODEL_MAX, errp) &&
+           q35_accel_check_range("link-gbps", s->link_gbps, MODEL_MAX, errp);
+}
+
+static bool q35_accel_start(Q35AccelState *s, Error **errp)
+{
+    const Q35Config config = {
+        .memory = memory_region_get_ram_ptr(&s->memory),
+        .memory_size = s->vram,
+        .queues = s->queues,
+        .threads = s->threads,
+        .lanes = s->lanes,
+        .clock_mhz = s->clock_mhz,
+        .memory_gbps = s->hbm_gbps,
+        .link_gbps = s->link_gbps,
+        .hang_fill = s->fault != NULL,
+    };
+    const Q35Host host = {
+        .opaque = s,
+        .map = q35_accel_map,
+        .unmap = q35_accel_unmap,
+        .memory_written = q35_accel_memory_written,
+        .raise_vector = q35_accel_raise_vector,
+        .now_ns = q35_accel_now_ns,
+        .thread_enter = q35_accel_thread_enter,
+        .thread_leave = q35_accel_thread_leave,
+    };
+    int err = q35_asic_init(&s->asic, &config, &host);
+
+    if (err) {
+        error_setg_errno(errp, -err, "q35-accel: cannot start the card");
+        return false;
+    }
+    if (!runstate_is_running()) {
+        q35_asic_pause(&s->asic);
+    }
+    return true;
+}
+
+static void q35_accel_realize(PCIDevice *pdev, Error **errp)
+{
+    Q35AccelState *s = Q35_ACCEL(pdev);
+    DeviceState *dev = DEVICE(pdev);
+
+    if (!q35_accel_check(s, errp) ||
+        !memory_region_init_ram(&s->memory, OBJECT(s), "q35-accel.memory", s->vram, errp)) {
+        return;
+    }
+    memory_region_init_io(&s->regs, OBJECT(s), &q35_accel_ops, s, "q35-accel.regs",
+                          Q35_REGS_SIZE);
+    pci_register_bar(pdev, Q35_BAR_REGS,
+                     PCI_BASE_ADDRESS_SPACE_MEMORY | PCI_BASE_ADDRESS_MEM_TYPE_64, &s->regs);
+    pci_register_bar(pdev, Q35_BAR_MEMORY,
+                     PCI_BASE_ADDRESS_SPACE_MEMORY | PCI_BASE_ADDRESS_MEM_TYPE_64 |
+                     PCI_BASE_ADDRESS_MEM_PREFETCH, &s->memory);
+    if (msix_init_exclusive_bar(pdev, Q35_VECTORS, Q35_BAR_MSIX, errp)) {
+        return;
+    }
+    for (unsigned vector = 0; vector < Q35_VECTORS; vector++) {
+        msix_vector_use(pdev, vector);
+    }
+    if (pcie_endpoint_cap_init(pdev, 0) < 0) {
+        error_setg(errp, "q35-accel: no room for the PCI Express capability");
+        msix_uninit_exclusive_bar(pdev);
+        return;
+    }
+    pcie_cap_flr_init(pdev);
+    pdev->bus_master_as.max_bounce_buffer_size = 0;
+
+    s->raise = qemu_bh_new_guarded(q35_accel_raise_bh, s, &dev->mem_reentrancy_guard);
+    if (!q35_accel_start(s, errp)) {
+        qemu_bh_delete(s->raise);
+        pcie_cap_exit(pdev);
+        msix_uninit_exclusive_bar(pdev);
+        return;
+    }
+    s->vmstate_change = qdev_add_vm_change_state_handler(dev, q35_accel_vmstate_change, s);
+}
+
+static void q35_accel_exit(PCIDevice *pdev)
+{
+    Q35AccelState *s = Q35_ACCEL(pdev);
+
+    qemu_del_vm_change_state_handler(s->vmstate_change);
+    q35_asic_destroy(&s->asic);
+    qemu_bh_delete(s->raise);
+    pcie_cap_exit(pdev);
+    msix_uninit_exclusive_bar(pdev);
+}
+
+static void q35_accel_reset_hold(Object *obj, ResetType type)
+{
+    Q35AccelState *s = Q35_ACCEL(obj);
+
+    q35_asic_reset(&s->asic);
+    qatomic_set(&s->raised, 0);
+}
+
+static void q35_accel_config_write(PCIDevice *pdev, uint32_t addr, uint32_t value, int len)
+{
+    pci_default_write_config(pdev, addr, value, len);
+    pcie_cap_flr_write_config(pdev, addr, value, len);
+}
+
+/* ---- Migration: the workers are paused, for the machine is stopped ---- */
+
+static const VMStateDescription vmstate_q35_fault = {
+    .name = "q35-accel/fault",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32(code, Q35Fault),
+        VMSTATE_UINT32(info, Q35Fault),
+        VMSTATE_UINT64(addr, Q35Fault),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+static const VMStateDescription vmstate_q35_counters = {
+    .name = "q35-accel/counters",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT64_ARRAY(value, Q35Counters, Q35_COUNTERS),
+        VMSTATE_UINT32_ARRAY(latch, Q35Counters, Q35_COUNTERS),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+/* Of a product's round only its number: the scratch memory is prepared again. */
+static const VMStateDescription vmstate_q35_job = {
+    .name = "q35-accel/job",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_BUFFER_UNSAFE(desc, Q35Job, 1, sizeof(struct q35_hw_desc)),
+        VMSTATE_UINT32(round, Q35Job),
+        VMSTATE_UINT64(part, Q35Job),
+        VMSTATE_BOOL(active, Q35Job),
+        VMSTATE_STRUCT(fault, Q35Job, 1, vmstate_q35_fault, Q35Fault),
+        VMSTATE_UINT64(fault_part, Q35Job),
+        VMSTATE_UINT64(memory_bytes, Q35Job),
+        VMSTATE_UINT64(link_bytes, Q35Job),
+        VMSTATE_UINT64(started_ns, Q35Job),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+static const VMStateDescription vmstate_q35_queue = {
+    .name = "q35-accel/queue",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32_ARRAY(regs, Q35Queue, Q35_QUEUE_REGS),
+        VMSTATE_UINT32(state, Q35Queue),
+        VMSTATE_UINT32(vm, Q35Queue),
+        VMSTATE_UINT32(priority, Q35Queue),
+        VMSTATE_UINT32(ring_order, Q35Queue),
+        VMSTATE_UINT64(ring, Q35Queue),
+        VMSTATE_UINT64(writeback, Q35Queue),
+        VMSTATE_UINT32(head, Q35Queue),
+        VMSTATE_UINT32(tail, Q35Queue),
+        VMSTATE_STRUCT(fault, Q35Queue, 1, vmstate_q35_fault, Q35Fault),
+        VMSTATE_UINT32(fault_index, Q35Queue),
+        VMSTATE_STRUCT(job, Q35Queue, 1, vmstate_q35_job, Q35Job),
+        VMSTATE_UINT64(seqno, Q35Queue),
+        VMSTATE_UINT64(busy_ns, Q35Queue),
+        VMSTATE_STRUCT(counters, Q35Queue, 1, vmstate_q35_counters, Q35Counters),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+static const VMStateDescription vmstate_q35_vm = {
+    .name = "q35-accel/vm",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT64(root, Q35Vm),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+static const VMStateDescription vmstate_q35_asic = {
+    .name = "q35-accel/asic",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32_EQUAL(config.queues, Q35Asic, "the other side has other queues="),
+        VMSTATE_UINT32_ARRAY(regs, Q35Asic, Q35_CARD_REGS),
+        VMSTATE_UINT64(time_base_ns, Q35Asic),
+        VMSTATE_UINT32(time_latch, Q35Asic),
+        VMSTATE_UINT64(faulted, Q35Asic),
+        VMSTATE_STRUCT(counters, Q35Asic, 1, vmstate_q35_counters, Q35Counters),
+        VMSTATE_UINT32(notifications, Q35Asic),
+        VMSTATE_STRUCT_ARRAY(vm, Q35Asic, Q35_VMS, 1, vmstate_q35_vm, Q35Vm),
+        VMSTATE_STRUCT_ARRAY(queue, Q35Asic, Q35_QUEUES_MAX, 1, vmstate_q35_queue, Q35Queue),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+static int q35_accel_post_load(void *opaque, int version_id)
+{
+    Q35AccelState *s = opaque;
+
+    return q35_asic_restored(&s->asic) ? 0 : -EINVAL;
+}
+
+static const VMStateDescription vmstate_q35_accel = {
+    .name = TYPE_Q35_ACCEL,
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .post_load = q35_accel_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_PCI_DEVICE(parent_obj, Q35AccelState),
+        VMSTATE_MSIX(parent_obj, Q35AccelState),
+        VMSTATE_UINT32(raised, Q35AccelState),
+        VMSTATE_STRUCT(asic, Q35AccelState, 1, vmstate_q35_asic, Q35Asic),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+/* ---- Type ---- */
+
+static const Property q35_accel_properties[] = {
+    DEFINE_PROP_SIZE("vram", Q35AccelState, vram, 1 * GiB),
+    DEFINE_PROP_UINT32("queues", Q35AccelState, queues, 16),
+    DEFINE_PROP_UINT32("threads", Q35AccelState, threads, 0),
+    DEFINE_PROP_UINT32("lanes", Q35AccelState, lanes, 16384),
+    DEFINE_PROP_UINT32("clock-mhz", Q35AccelState, clock_mhz, 1000),
+    DEFINE_PROP_UINT32("hbm-gbps", Q35AccelState, hbm_gbps, 200),
+    DEFINE_PROP_UINT32("link-gbps", Q35AccelState, link_gbps, 32),
+    DEFINE_PROP_STRING("x-fault", Q35AccelState, fault),
+};
+
+static void q35_accel_describe(ObjectClass *klass, const char *property, const char *text)
+{
+    object_class_property_set_description(klass, property, text);
+}
+
+static void q35_accel_class_init(ObjectClass *klass, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+    PCIDeviceClass *k = PCI_DEVICE_CLASS(klass);
+    ResettableClass *rc = RESETTABLE_CLASS(klass);
+
+    k->realize = q35_accel_realize;
+    k->exit = q35_accel_exit;
+    k->config_write = q35_accel_config_write;
+    k->vendor_id = Q35_PCI_VENDOR_ID;
+    k->device_id = Q35_PCI_DEVICE_ID;
+    k->class_id = Q35_PCI_CLASS >> 8;
+    k->revision = Q35_VERSION_MAJOR;
+    rc->phases.hold = q35_accel_reset_hold;
+    dc->desc = "Q35 accelerator: 3.5-bit weights, matrix products";
+    dc->vmsd = &vmstate_q35_accel;
+    set_bit(DEVICE_CATEGORY_MISC, dc->categories);
+    device_class_set_props(dc, q35_accel_properties);
+    q35_accel_describe(klass, "vram", "device memory, a power of two from 1M up");
+    q35_accel_describe(klass, "queues", "command queues, 1 to 64");
+    q35_accel_describe(klass, "threads", "host threads that compute, 1 to 64; 0: one a processor");
+    q35_accel_describe(klass, "lanes", "time model: multiply-accumulates per cycle");
+    q35_accel_describe(klass, "clock-mhz", "time model: clock of the array, MHz");
+    q35_accel_describe(klass, "hbm-gbps", "time model: device memory bandwidth, 10^9 bytes/s");
+    q35_accel_describe(klass, "link-gbps", "time model: PCIe bandwidth, 10^9 bytes/s");
+    q35_accel_describe(klass, "x-fault",
+                       "hang-fill: a FILL with 0xdeadbeef hangs until its queue is reset");
+}
+
+static const TypeInfo q35_accel_types[] = {
+    {
+        .name = TYPE_Q35_ACCEL,
+        .parent = TYPE_PCI_DEVICE,
+        .instance_size = sizeof(Q35AccelState),
+        .class_init = q35_accel_class_init,
+        .interfaces = (InterfaceInfo[]) {
+            { INTERFACE_PCIE_DEVICE },
+            { }
+        },
+    },
+};
+
+DEFINE_TYPES(q35_accel_types)
