@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#include "layers.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LANES 16 /* partial sums, so that the compiler can use vectors without reordering */
+
+static float dot(const float *a, const float *b, uint32_t n)
+{
+	float lanes[LANES] = {0}, sum = 0;
+	uint32_t i, j;
+
+	for (i = 0; i + LANES <= n; i += LANES)
+		for (j = 0; j < LANES; j++)
+			lanes[j] += a[i + j] * b[i + j];
+	for (j = 0; j < LANES; j++)
+		sum += lanes[j];
+	for (; i < n; i++)
+		sum += a[i] * b[i];
+	return sum;
+}
+
+void rmsnorm(const float *x, const float *weight, uint32_t n, float epsilon, float *y)
+{
+	float scale = 1 / sqrtf(dot(x, x, n) / (float)n + epsilon);
+	uint32_t i;
+
+	for (i = 0; i < n; i++)
+		y[i] = x[i] * scale * weight[i];
+}
+
+void rope_table(float *table, uint32_t positions, uint32_t dims, double base)
+{
+	uint32_t p, i;
+
+	for (i = 0; i < dims / 2; i++) {
+		double frequency = pow(base, -2.0 * i / dims);
+
+		for (p = 0; p < positions; p++) {
+			float *entry = table + ((size_t)p * (dims / 2) + i) * 2;
+
+			entry[0] = (float)cos(p * frequency);
+			entry[1] = (float)sin(p * frequency);
+		}
+	}
+}
+
+void rope(float *x, uint32_t heads, uint32_t head_dim, const float *row, uint32_t dims)
+{
+	uint32_t h, i;
+
+	for (h = 0; h < heads; h++, x += head_dim)
+		for (i = 0; i < dims; i += 2) {
+			float a = x[i], b = x[i + 1], c = row[i], s = row[i + 1];
+
+			x[i] = a * c - b * s;
+			x[i + 1] = a * s + b * c;
+		}
+}
+
+static void softmax(float *x, uint32_t n)
+{
+	float most = x[0], sum = 0;
+	uint32_t i;
+
+	for (i = 1; i < n; i++)
+		if (x[i] > most)
+			most = x[i];
+	for (i = 0; i < n; i++) {
+		x[i] = expf(x[i] - most);
+		sum += x[i];
+	}
+	for (i = 0; i < n; i++)
+		x[i] /= sum;
+}
+
+void attend(const struct attention *a, uint32_t count, const float *query, float *y)
+{
+	const float scale = 1 / sqrtf((float)a->head_dim);
+	const size_t row = (size_t)a->kv_heads * a->head_dim;
+	uint32_t h, p, i;
+
+	for (h = 0; h < a->heads; h++) {
+		const size_t at = (size_t)(h / (a->heads / a->kv_heads)) * a->head_dim;
+		const float *q = query + (size_t)h * a->head_dim;
+		float *out = y + (size_t)h * a->head_dim;
+
+		for (p = 0; p < count; p++)
+			a->scores[p] = dot(q, a->keys + p * row + at, a->head_dim) * scale;
+		softmax(a->scores, count);
+		memset(out, 0, a->head_dim * sizeof(*out));
+		for (p = 0; p < count; p++) {
+			const float *v = a->values + p * row + at;
+
+			for (i = 0; i < a->head_dim; i++)
+				out[i] += a->scores[p] * v[i];
+		}
+	}
+}
