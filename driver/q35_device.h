@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The card as one device: registers, capabilities, slots, device memory and reset.
+ *
+ * Lock order, outermost first:
+ *
+ *   q35_vm.lock               one address space: its mappings and page tables
+ *   q35_queue.submit_lock     one queue: order of submissions
+ *   q35_device.reset_sem      read: registers of queues and address spaces; write: card reset
+ *   q35_queue.hw_lock         one queue: whether it is on the card
+ *   q35_device.slots_lock     which queue and which address space has which slot
+ *   dma_resv                  of one buffer: its DMA mapping and its bindings; never two at once
+ *   q35_device.memory.lock    the allocator of device memory
+ *   q35_device.counter_lock   the latches of the counter registers
+ *   q35_queue.lock            irq-safe; ring, jobs in flight, failure record; also the fences' lock
+ *
+ * None of them is held across a copy from or to user space, except that page faults of mmaps take
+ * no lock at all. Waits for the card are bounded and hold no lock that another client needs.
+ */
+#ifndef Q35_DEVICE_H
+#define Q35_DEVICE_H
+
+#include <linux/io.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/rwsem.h>
+#include <linux/workqueue.h>
+
+#include <drm/drm_device.h>
+
+#include "q35_compat.h"
+#include "q35_hw.h"
+
+struct q35_queue;
+struct q35_vm;
+
+/* How long the card may take to reset a queue or itself, or to drain after TLB invalidation. */
+#define Q35_RESET_TIMEOUT_US	(2 * USEC_PER_SEC)
+
+/* Fields are the capability registers of the same name, checked by q35_device_init(). */
+struct q35_caps {
+	u32 version;
+	u32 features;
+	u32 queues;
+	u32 vms;
+	u32 ring_order_max;
+	u32 dma_bits;
+	u32 va_bits;
+	u64 memory;
+	u32 queue_offset, queue_stride;
+	u32 vm_offset, vm_stride;
+	u32 doorbell_offset, doorbell_stride;
+	u32 windows;
+	u32 act_blocks;
+	u32 dim_order_max;
+	u32 lanes;
+	u32 clock_mhz;
+	u32 memory_gbps;
+	u32 link_gbps;
+};
+
+struct q35_device {
+	struct drm_device drm;
+	struct q35_caps caps;
+	void __iomem *regs;
+	int irq[Q35_VECTORS];
+
+	struct {
+		void __iomem *cpu; /* write-combined view of all of it, for zeroing */
+		resource_size_t bus; /* where mmap finds it */
+		struct mutex lock; /* protects buddy */
+		struct q35_buddy buddy;
+	} memory;
+
+	struct mutex slots_lock; /* protects the arrays; interrupts read queues without it */
+	struct q35_queue **queues; /* [caps.queues] */
+	struct q35_vm **vms; /* [caps.vms] */
+
+	struct rw_semaphore reset_sem;
+	struct work_struct reset_work;
+	bool lost; /* card reset failed; under reset_sem */
+
+	struct mutex counter_lock; /* a LO read latches HI until the next LO read */
+};
+
+static inline struct q35_device *to_q35_device(struct drm_device *drm)
+{
+	return container_of(drm, struct q35_device, drm);
+}
+
+/* For work that may outlive a device but not the module. */
+extern struct workqueue_struct *q35_wq;
+
+static inline u32 q35_read(struct q35_device *q35, u32 reg)
+{
+	return readl(q35->regs + reg);
+}
+
+static inline void q35_write(struct q35_device *q35, u32 reg, u32 value)
+{
+	writel(value, q35->regs + reg);
+}
+
+static inline u64 q35_read64(struct q35_device *q35, u32 reg_lo)
+{
+	u64 lo = q35_read(q35, reg_lo);
+
+	return lo | (u64)q35_read(q35, reg_lo + 4) << 32;
+}
+
+static inline void q35_write64(struct q35_device *q35, u32 reg_lo, u64 value)
+{
+	q35_write(q35, reg_lo, lower_32_bits(value));
+	q35_write(q35, reg_lo + 4, upper_32_bits(value));
+}
+
+int q35_poll(struct q35_device *q35, u32 reg, u32 mask, u32 want, u64 timeout_us);
+
+int q35_device_init(struct q35_device *q35);
+void q35_device_remove(struct q35_device *q35);
+void q35_device_request_reset(struct q35_device *q35);
+void q35_device_read_counters(struct q35_device *q35, u32 reg, u64 *counters);
+
+int q35_irq_init(struct q35_device *q35);
+
+#endif /* Q35_DEVICE_H */

@@ -1,0 +1,522 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: Queues
+ *
+ * A queue is one of the card's rings, owned by one client, with a scheduler of its own. It dies at
+ * the first fault, hang or card reset, stays dead until its owner destroys it, and then makes a
+ * fresh start as somebody else's; so a queue never has to be repaired, and no client ever sees
+ * another one's trouble.
+ *
+ * The ring and the write-back block are in coherent host memory. Emitting a job is a copy and one
+ * doorbell; completing it is a read of host memory, in the interrupt handler. The one thing that
+ * may touch the card slowly is taking a queue off it, in process context.
+ *
+ * Death is one variable: once q35_queue.cancel is set, under q35_queue.lock, nothing enters the
+ * ring, and jobs that the scheduler still hands over end at once with that error. What is in the
+ * ring ends when the card is known to have stopped, not before: a fence tells its waiters
+ * that the card no longer touches their memory.
+ *
+ * Lifetimes: a submission may wait for the fence of another driver for any time, and its owner may
+ * meanwhile close the file. The slot on the card, the ring and the address space go at once; the
+ * scheduler stays, emitting nothing, until its last job has come by (q35_queue.users); the memory
+ * stays until the last fence has gone (q35_queue.kref), since the scheduler's fences read its name
+ * through a pointer that they do not own. The card's own fence is their parent and keeps it alive.
+ */
+#include <linux/dma-mapping.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_print.h>
+
+#include "drm/q35_accel.h"
+#include "q35_client.h"
+#include "q35_job.h"
+#include "q35_queue.h"
+#include "q35_vm.h"
+
+static void q35_queue_release(struct kref *kref)
+{
+	kfree(container_of(kref, struct q35_queue, kref));
+}
+
+/* Any context: the last reference may be a fence's. */
+void q35_queue_put(struct q35_queue *queue)
+{
+	kref_put(&queue->kref, q35_queue_release);
+}
+
+static void q35_queue_retire_work(struct work_struct *work)
+{
+	struct q35_queue *queue = container_of(work, struct q35_queue, retire_work);
+
+	drm_sched_entity_fini(&queue->entity);
+	drm_sched_fini(&queue->sched);
+	drm_dev_put(&queue->q35->drm);
+	complete_all(&queue->retired);
+	q35_queue_put(queue);
+}
+
+/* Jobs are freed by a worker of the very scheduler that goes down here, hence the work item. */
+void q35_queue_put_user(struct q35_queue *queue)
+{
+	if (refcount_dec_and_test(&queue->users))
+		queue_work(q35_wq, &queue->retire_work);
+}
+
+/* The end of the job's life on the card, whatever it was. */
+static void q35_queue_end_job(struct q35_queue *queue, struct q35_job *job, int error)
+{
+	lockdep_assert_held(&queue->lock);
+
+	list_del_init(&job->link);
+	if (error)
+		dma_fence_set_error(job->fence, error);
+	dma_fence_signal_locked(job->fence);
+}
+
+/*
+ * q35_queue_complete() - signal what the card says is complete
+ *
+ * Any context. A card that claims to have completed what it never got is treated as a fault.
+ */
+void q35_queue_complete(struct q35_queue *queue)
+{
+	struct q35_job *job, *next;
+	unsigned long flags;
+	u64 seqno;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	if (!queue->writeback)
+		goto unlock;
+	seqno = le64_to_cpu(READ_ONCE(queue->writeback->seqno));
+	if (seqno > queue->emitted) {
+		queue_work(q35_wq, &queue->fault_work);
+		goto unlock;
+	}
+	/* Results were written before the sequence number; read none of them earlier. */
+	dma_rmb();
+	list_for_each_entry_safe(job, next, &queue->inflight, link) {
+		if (job->fence->seqno > seqno)
+			break;
+		q35_queue_end_job(queue, job, 0);
+	}
+unlock:
+	spin_unlock_irqrestore(&queue->lock, flags);
+}
+
+/* Nothing enters the ring any more. */
+static void q35_queue_cancel(struct q35_queue *queue, int cancel)
+{
+	lockdep_assert_held(&queue->lock);
+
+	if (!queue->cancel)
+		queue->cancel = cancel;
+}
+
+/* End what was in flight. The card has stopped the queue: nothing of it runs any more. */
+static void q35_queue_flush(struct q35_queue *queue)
+{
+	struct q35_job *job, *next;
+	unsigned long flags;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	list_for_each_entry_safe(job, next, &queue->inflight, link)
+		q35_queue_end_job(queue, job, job == queue->guilty ? -EIO : queue->cancel);
+	queue->guilty = NULL;
+	spin_unlock_irqrestore(&queue->lock, flags);
+}
+
+/*
+ * q35_queue_lose() - the queue dies with the card
+ * @cancel: error for its jobs
+ *
+ * In two steps, with q35_queue_retire() once the card has stopped. The caller holds reset_sem for
+ * writing.
+ */
+void q35_queue_lose(struct q35_queue *queue, int cancel)
+{
+	unsigned long flags;
+
+	q35_queue_complete(queue);
+	spin_lock_irqsave(&queue->lock, flags);
+	q35_queue_cancel(queue, cancel);
+	if (queue->status == DRM_Q35_QUEUE_OK)
+		queue->status = DRM_Q35_QUEUE_LOST;
+	spin_unlock_irqrestore(&queue->lock, flags);
+}
+
+void q35_queue_retire(struct q35_queue *queue)
+{
+	queue->on_card = false;
+	q35_queue_flush(queue);
+}
+
+/*
+ * Take the queue off the card: it is reset alone, and if it does not answer, the card is, later.
+ * Either way its jobs end. Call after q35_queue_cancel(), in drm_dev_enter(), with reset_sem held
+ * for reading.
+ */
+static void q35_queue_stop(struct q35_queue *queue)
+{
+	struct q35_device *q35 = queue->q35;
+	int ret = 0;
+
+	mutex_lock(&queue->hw_lock);
+	if (queue->on_card) {
+		q35_write(q35, q35_queue_reg(queue, Q35_QREG_CONTROL), Q35_QCONTROL_RESET);
+		ret = q35_poll(q35, q35_queue_reg(queue, Q35_QREG_STATE), U32_MAX,
+			       Q35_QUEUE_DISABLED, Q35_RESET_TIMEOUT_US);
+		queue->on_card = ret;
+	}
+	if (!ret)
+		q35_queue_flush(queue);
+	mutex_unlock(&queue->hw_lock);
+
+	if (ret) {
+		dev_err_ratelimited(q35->drm.dev,
+				    "queue %u does not reset (%d), resetting the card\n",
+				    queue->slot, ret);
+		q35_device_request_reset(q35);
+	}
+}
+
+/* Which of the jobs in flight descriptor index belongs to; NULL if none. */
+static struct q35_job *q35_queue_find_job(struct q35_queue *queue, u32 index)
+{
+	struct q35_job *job;
+
+	list_for_each_entry(job, &queue->inflight, link)
+		if (index - job->first < job->count)
+			return job;
+	return NULL;
+}
+
+/*
+ * q35_queue_fail() - the queue has faulted, or a job has outrun its time
+ * @hung: the job, or NULL to go by what the card has written back
+ *
+ * Process context, in drm_dev_enter().
+ */
+void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
+{
+	struct q35_device *q35 = queue->q35;
+	struct q35_hw_writeback wb;
+	struct q35_job *guilty;
+	unsigned long flags;
+	u32 index;
+
+	q35_queue_complete(queue);
+	down_read(&q35->reset_sem);
+
+	spin_lock_irqsave(&queue->lock, flags);
+	if (queue->cancel || !queue->writeback)
+		goto unlock; /* already failed, or gone */
+	wb = *queue->writeback;
+	if (wb.fault_code) {
+		index = le32_to_cpu(wb.fault_index);
+		queue->status = DRM_Q35_QUEUE_FAULT;
+		queue->fault_code = le32_to_cpu(wb.fault_code);
+		queue->fault_info = le32_to_cpu(wb.fault_info);
+		queue->fault_addr = le64_to_cpu(wb.fault_addr);
+	} else if (hung && !list_empty(&hung->link)) {
+		index = le32_to_cpu(wb.head);
+		queue->status = DRM_Q35_QUEUE_HANG;
+	} else if (le64_to_cpu(wb.seqno) > queue->emitted) {
+		index = queue->tail;
+		queue->status = DRM_Q35_QUEUE_FAULT; /* of the card's: code 0 */
+	} else {
+		goto unlock; /* a spurious interrupt, or the hung job has just completed */
+	}
+	q35_queue_cancel(queue, -ECANCELED);
+
+	/* The card may name nonsense: then the oldest job, or none if it had nothing to do. */
+	guilty = q35_queue_find_job(queue, index);
+	if (!guilty) {
+		guilty = list_first_entry_or_null(&queue->inflight, struct q35_job, link);
+		if (guilty)
+			index = guilty->first;
+	}
+	if (guilty) {
+		queue->bad_job = index - guilty->first;
+		queue->bad_submission = guilty->fence->seqno - 1;
+	}
+	queue->guilty = guilty;
+	spin_unlock_irqrestore(&queue->lock, flags);
+
+	dev_info_ratelimited(q35->drm.dev,
+			     "queue %u %s: code %u, address %#llx, submission %llu job %u\n",
+			     queue->slot,
+			     queue->status == DRM_Q35_QUEUE_HANG ? "hangs" : "has faulted",
+			     queue->fault_code, queue->fault_addr, queue->bad_submission,
+			     queue->bad_job);
+	q35_queue_stop(queue);
+	up_read(&q35->reset_sem);
+	return;
+
+unlock:
+	spin_unlock_irqrestore(&queue->lock, flags);
+	up_read(&q35->reset_sem);
+}
+
+static void q35_queue_fault_work(struct work_struct *work)
+{
+	struct q35_queue *queue = container_of(work, struct q35_queue, fault_work);
+	int idx;
+
+	if (drm_dev_enter(&queue->q35->drm, &idx)) {
+		q35_queue_fail(queue, NULL);
+		drm_dev_exit(idx);
+	}
+}
+
+/* Nanoseconds that the card has worked for the queue. */
+u64 q35_queue_busy_ns(struct q35_queue *queue)
+{
+	unsigned long flags;
+	u64 busy = 0;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	if (queue->writeback)
+		busy = le64_to_cpu(READ_ONCE(queue->writeback->busy_ns));
+	spin_unlock_irqrestore(&queue->lock, flags);
+	return busy;
+}
+
+static int q35_queue_claim_slot(struct q35_queue *queue)
+{
+	struct q35_device *q35 = queue->q35;
+	int ret = -ENOSPC;
+
+	mutex_lock(&q35->slots_lock);
+	for (u32 i = 0; i < q35->caps.queues; i++) {
+		if (q35->queues[i])
+			continue;
+		queue->slot = i;
+		kref_get(&queue->kref);
+		WRITE_ONCE(q35->queues[i], queue);
+		ret = 0;
+		break;
+	}
+	mutex_unlock(&q35->slots_lock);
+	return ret;
+}
+
+/* Give the slot back, and all that only a queue on the card needs. It has stopped. */
+static void q35_queue_release_slot(struct q35_queue *queue)
+{
+	struct q35_device *q35 = queue->q35;
+	struct device *dev = q35->drm.dev;
+	struct q35_hw_desc *ring;
+	void *writeback;
+	unsigned long flags;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	ring = queue->ring;
+	writeback = queue->writeback;
+	queue->ring = NULL;
+	queue->writeback = NULL;
+	spin_unlock_irqrestore(&queue->lock, flags);
+
+	/* Without a write-back block it is not queued again. */
+	cancel_work_sync(&queue->fault_work);
+
+	dma_free_coherent(dev, PAGE_SIZE, writeback, queue->writeback_dma);
+	dma_free_coherent(dev, array_size(queue->ring_size, Q35_DESC_SIZE), ring, queue->ring_dma);
+	q35_vm_put(queue->vm);
+	q35_queue_put(queue);
+}
+
+/* Empty the slot if it is still this queue's; its reference is the caller's then. */
+static bool q35_queue_leave_slot(struct q35_queue *queue)
+{
+	struct q35_device *q35 = queue->q35;
+	bool mine;
+
+	mutex_lock(&q35->slots_lock);
+	mine = q35->queues[queue->slot] == queue;
+	if (mine)
+		WRITE_ONCE(q35->queues[queue->slot], NULL);
+	mutex_unlock(&q35->slots_lock);
+	return mine;
+}
+
+static int q35_queue_enable(struct q35_queue *queue, u32 priority)
+{
+	struct q35_device *q35 = queue->q35;
+	int ret;
+
+	down_read(&q35->reset_sem);
+	if (q35->lost) {
+		ret = -ENODEV;
+		goto unlock;
+	}
+	mutex_lock(&queue->hw_lock);
+	q35_write(q35, q35_queue_reg(queue, Q35_QREG_VM), queue->vm->slot);
+	q35_write(q35, q35_queue_reg(queue, Q35_QREG_PRIORITY), priority);
+	q35_write64(q35, q35_queue_reg(queue, Q35_QREG_RING_LO), queue->ring_dma);
+	q35_write(q35, q35_queue_reg(queue, Q35_QREG_RING_ORDER), ilog2(queue->ring_size));
+	q35_write64(q35, q35_queue_reg(queue, Q35_QREG_WRITEBACK_LO), queue->writeback_dma);
+	q35_write(q35, q35_queue_reg(queue, Q35_QREG_CONTROL), Q35_QCONTROL_ENABLE);
+	queue->on_card = true;
+	ret = q35_poll(q35, q35_queue_reg(queue, Q35_QREG_STATE), U32_MAX, Q35_QUEUE_IDLE,
+		       Q35_RESET_TIMEOUT_US);
+	mutex_unlock(&queue->hw_lock);
+	if (ret)
+		dev_err_ratelimited(q35->drm.dev, "queue %u does not start (%d)\n", queue->slot,
+				    ret);
+unlock:
+	up_read(&q35->reset_sem);
+	return ret == -ETIMEDOUT ? -EIO : ret;
+}
+
+/*
+ * Take the queue off the card and give its slot back. Should the card be leaving at the same time,
+ * q35_queue_remove() does both.
+ */
+static void q35_queue_leave_card(struct q35_queue *queue)
+{
+	struct q35_device *q35 = queue->q35;
+	unsigned long flags;
+	bool leaves = false;
+	int idx;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	q35_queue_cancel(queue, -ECANCELED);
+	spin_unlock_irqrestore(&queue->lock, flags);
+
+	if (!drm_dev_enter(&q35->drm, &idx))
+		return;
+
+	q35_queue_complete(queue);
+	down_read(&q35->reset_sem);
+	q35_queue_stop(queue);
+	up_read(&q35->reset_sem);
+	if (READ_ONCE(queue->on_card))
+		flush_work(&q35->reset_work);
+
+	if (!READ_ONCE(queue->on_card))
+		leaves = q35_queue_leave_slot(queue);
+	if (leaves)
+		for (u32 i = 0; i < Q35_VECTORS; i++)
+			synchronize_irq(q35->irq[i]);
+	drm_dev_exit(idx);
+
+	if (leaves)
+		q35_queue_release_slot(queue);
+}
+
+int q35_queue_create(struct q35_client *client, struct q35_vm *vm,
+		     const struct drm_q35_queue_create *args, struct q35_queue **out)
+{
+	struct q35_device *q35 = client->q35;
+	struct device *dev = q35->drm.dev;
+	struct drm_gpu_scheduler *sched;
+	struct q35_queue *queue;
+	int ret;
+
+	queue = kzalloc(sizeof(*queue), GFP_KERNEL_ACCOUNT);
+	if (!queue)
+		return -ENOMEM;
+
+	drm_dev_get(&q35->drm);
+	queue->q35 = q35;
+	kref_init(&queue->kref);
+	refcount_set(&queue->users, 1);
+	INIT_WORK(&queue->retire_work, q35_queue_retire_work);
+	init_completion(&queue->retired);
+	INIT_WORK(&queue->fault_work, q35_queue_fault_work);
+	mutex_init(&queue->submit_lock);
+	mutex_init(&queue->hw_lock);
+	spin_lock_init(&queue->lock);
+	INIT_LIST_HEAD(&queue->inflight);
+	queue->fence_context = dma_fence_context_alloc(1);
+	queue->timeout_ms = args->timeout_ms ?: Q35_TIMEOUT_DEFAULT_MS;
+	queue->ring_size = q35_ring_size(q35);
+
+	queue->ring = dma_alloc_coherent(dev, array_size(queue->ring_size, Q35_DESC_SIZE),
+					 &queue->ring_dma, GFP_KERNEL_ACCOUNT);
+	if (!queue->ring) {
+		ret = -ENOMEM;
+		goto err_put;
+	}
+	queue->writeback = dma_alloc_coherent(dev, PAGE_SIZE, &queue->writeback_dma,
+					      GFP_KERNEL_ACCOUNT);
+	if (!queue->writeback) {
+		ret = -ENOMEM;
+		goto err_free_ring;
+	}
+
+	ret = q35_queue_claim_slot(queue);
+	if (ret)
+		goto err_free_writeback;
+	snprintf(queue->name, sizeof(queue->name), "q35-queue-%u", queue->slot);
+
+	sched = &queue->sched;
+	ret = q35_sched_init(sched, &q35_job_ops, queue->ring_size,
+			     msecs_to_jiffies(queue->timeout_ms), q35_wq, queue->name, dev);
+	if (ret)
+		goto err_leave_slot;
+	ret = drm_sched_entity_init(&queue->entity, DRM_SCHED_PRIORITY_KERNEL, &sched, 1, NULL);
+	if (ret)
+		goto err_sched_fini;
+
+	queue->vm = q35_vm_get(vm);
+	q35_vm_note_timeout(vm, queue->timeout_ms);
+	ret = q35_queue_enable(queue, args->priority);
+	if (ret) {
+		/* From here on teardown is what any queue gets. */
+		q35_queue_destroy(queue);
+		q35_queue_put(queue);
+		return ret;
+	}
+	*out = queue;
+	return 0;
+
+err_sched_fini:
+	drm_sched_fini(sched);
+err_leave_slot:
+	q35_queue_leave_slot(queue);
+	q35_queue_put(queue);
+err_free_writeback:
+	dma_free_coherent(dev, PAGE_SIZE, queue->writeback, queue->writeback_dma);
+err_free_ring:
+	dma_free_coherent(dev, array_size(queue->ring_size, Q35_DESC_SIZE), queue->ring,
+			  queue->ring_dma);
+err_put:
+	drm_dev_put(&q35->drm);
+	q35_queue_put(queue);
+	return ret;
+}
+
+/*
+ * q35_queue_destroy() - the owner lets go of the queue
+ *
+ * On return the card has forgotten it, and jobs that wait for nothing but the card have ended. The
+ * caller keeps a reference to the memory.
+ */
+void q35_queue_destroy(struct q35_queue *queue)
+{
+	q35_queue_leave_card(queue);
+	kref_get(&queue->kref); /* retire_work's */
+	q35_queue_put_user(queue);
+}
+
+/*
+ * q35_queue_remove() - the queue in the slot, if any, goes with the card, which has stopped
+ */
+void q35_queue_remove(struct q35_device *q35, u32 slot)
+{
+	struct q35_queue *queue;
+
+	mutex_lock(&q35->slots_lock);
+	queue = q35->queues[slot];
+	WRITE_ONCE(q35->queues[slot], NULL);
+	mutex_unlock(&q35->slots_lock);
+	if (!queue)
+		return;
+
+	for (u32 i = 0; i < Q35_VECTORS; i++)
+		synchronize_irq(q35->irq[i]);
+	q35_queue_lose(queue, -ENODEV);
+	q35_queue_retire(queue);
+	q35_queue_release_slot(queue);
+}
