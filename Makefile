@@ -18,7 +18,7 @@ all:
 
 # ---- Set-up: packages and cache, once, and again when its script changes ------------------------
 
-ifneq ($(filter-out help clean lint-setup,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),all)),)
 include $(B)/setup.mk
 ifneq ($(words $(wildcard $(SETUP_PARTS))),$(words $(SETUP_PARTS)))
 $(B)/setup.mk: FORCE # a part of the cache has gone
@@ -196,6 +196,10 @@ all: $(if $(LIB_SOURCES),$(B)/libq35.so.0 $(B)/libq35.a) $(if $(COMMAND_SOURCES)
 tests: $(UNIT) $(DEVICE_TESTS)
 asan: $(ASAN_TESTS)
 
+lint: $(B)/setup.mk
+	@tools/setup.sh --lint
+	@tools/lint.sh
+
 clean:
 	rm -rf $(B)
 
@@ -209,6 +213,6 @@ help:
 	@echo 'make install    libq35, headers and the q35 command to $$DESTDIR$$PREFIX'
 	@echo 'make clean      remove build/; the cache in ~/.cache/q35 stays'
 
-.PHONY: guest vm check tests asan clean help
+.PHONY: guest vm check lint tests asan clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

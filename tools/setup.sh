@@ -29,7 +29,7 @@ build_packages=(
 )
 lint_packages=(clang-format cppcheck shellcheck sparse pahole perl)
 
-say() { echo "set-up: $*"; }
+say() { echo "set-up, ${SECONDS} s: $*"; }
 die() { echo "set-up: $*" >&2; exit 1; }
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
@@ -144,7 +144,8 @@ fetch_kernel() { # into kernel/.new
 	[ -n "$packages" ] || die "no kernel 6.12 or newer in the package lists"
 	say "kernel: $(grep -m1 image <<<"$packages"), unpacked into the cache"
 	rm -rf "$new"
-	mkdir -p "$new/deb"
+	mkdir -p "$new/deb" "$new/usr/lib"
+	ln -s usr/lib "$new/lib" # where Debian 12's packages and 13's meet
 	# shellcheck disable=SC2086 # a list of names
 	(cd "$new/deb" && quietly apt-get -qq download $packages) || die "no kernel packages"
 	for deb in "$new"/deb/*.deb; do
@@ -294,4 +295,4 @@ QEMU_TREE := $qemu/include-tree
 SETUP_PARTS := \$(KERNEL_ROOT) \$(KSELFTEST) $qemu/orig.tar.xz
 END
 mv "$1.new" "$1"
-say "done in $SECONDS s"
+say "done"

@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Static checks, by `make lint`, of all files that git knows of: one line a check, and of a check that
+# fails what it said. Exit status 1 if any fails.
+#
+#	tools/lint.sh [CHECK…]		format checkpatch sparse cppcheck abi shell licence
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+build=${Q35_BUILD:-$PWD/build}
+work=$build/lint
+eval "$(sed -n 's/^\([A-Z_]*\) := \([^$]*\)$/\1=\2/p' "$build/setup.mk")"
+mapfile -t sources < <(git ls-files '*.c' '*.h')
+failed=0
+
+# Those of the sources that match $1, or with -v don't.
+pick() {
+	printf '%s\n' "${sources[@]}" | grep "$@" || true
+}
+
+# Register and ABI tables are aligned by hand.
+check_format() {
+	pick -v -e '^driver/q35_hw\.h' -e '^driver/uapi/' | xargs clang-format --dry-run -Werror
+}
+
+# checkpatch judges user space by rules that are the kernel's own; without those rules there:
+#	PREFER_KERNEL_TYPES, BIT_MACRO, ARRAY_SIZE, PREFER_DEFINED_ATTRIBUTE_MACRO, STRCPY, NAKED_SSCANF
+#			name what only the kernel's headers define
+#	CAMELCASE	C11's _Static_assert, libdrm's drmIoctl
+#	ENOSYS		is a plain errno here
+# and in the card's and the ABI's headers, which user space includes:
+#	BIT_MACRO	is not for user space
+# LONG_LINE_STRING: messages are not split, so that they can be searched for. SPACING reads the
+# exponent of a hexadecimal float as an operator. LONG_LINE_COMMENT: counts a character of UTF-8 as
+# several. PARENTHESIS_ALIGNMENT and the like are clang-format's business.
+check_checkpatch() {
+	local common=LONG_LINE_STRING,LONG_LINE_COMMENT,PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE
+	local user=PREFER_KERNEL_TYPES,BIT_MACRO,ARRAY_SIZE,PREFER_DEFINED_ATTRIBUTE_MACRO
+	user+=,STRCPY,NAKED_SSCANF,CAMELCASE,ENOSYS,SPACING
+	local run=(perl "$CHECKPATCH" --no-tree --strict --terse --show-types --quiet
+		--max-line-length=100 -f) status=0
+	# shellcheck disable=SC2046 # no blanks in names
+	{
+		"${run[@]}" --ignore "$common" $(pick '^driver/.*\.c\|^driver/q35_[a-z]*\.h' |
+			grep -v q35_hw.h) || status=1
+		"${run[@]}" --ignore "$common,BIT_MACRO" driver/q35_hw.h driver/uapi/drm/*.h || status=1
+		"${run[@]}" --ignore "$common,$user" $(pick -v -e '^driver/' -e '^qemu-device/') ||
+			status=1
+	}
+	return $status
+}
+
+check_sparse() {
+	mkdir -p "$work/kmod"
+	cp -rsf "$PWD/Kbuild" "$PWD/driver" "$work/kmod/"
+	make -s -C "$KERNEL_ROOT/lib/modules/$KERNEL_RELEASE/build" M="$work/kmod" -j"$(nproc)" \
+		C=2 CHECK=sparse W=1 modules 2>&1 | grep -v '^make' >"$work/sparse.txt"
+	cat "$work/sparse.txt"
+	! grep -qE '(warning|error):' "$work/sparse.txt" && [ -e "$work/kmod/q35.ko" ]
+}
+
+check_cppcheck() {
+	pick '^\(libq35\|tools\|qemu-device/asic\)/.*\.c' | xargs cppcheck --quiet --std=c11 -j"$(nproc)" \
+		--enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+		--suppress=missingInclude --library=posix -Ilibq35/include -Ilibq35/kernels -Idriver
+}
+
+# No hole, no tail padding in what crosses the ABI or lies in the card's memory.
+check_abi() {
+	mkdir -p "$work"
+	printf '#include "drm/q35_accel.h"\n#include "q35_hw.h"\n' |
+		gcc -g -fno-eliminate-unused-debug-types -Idriver -Idriver/uapi \
+			"$(pkg-config --cflags libdrm)" -x c -c - -o "$work/abi.o"
+	pahole "$work/abi.o" >"$work/abi.txt"
+	awk '/^struct (drm_q35_|q35_hw_)/ { n++; inside = 1; name = $2 }
+		inside && /hole|padding/ { print name ": " $0; bad = 1 }
+		/^};/ { inside = 0 }
+		END { print n " structures"; exit bad || n < 20 }' "$work/abi.txt"
+}
+
+check_shell() {
+	git ls-files '*.sh' .ci/run tools/vm/init tools/q35-qemu | xargs shellcheck -x
+}
+
+check_licence() {
+	local file bad=0
+	while read -r file; do
+		case $file in
+		LICENSES/* | README.md | *.md | *.gguf | *.txt | *.log | *.json | .gitignore | *.bin) continue ;;
+		esac
+		head -n 2 "$file" | grep -q SPDX-License-Identifier: || { echo "$file: no SPDX line"; bad=1; }
+	done < <(git ls-files)
+	return $bad
+}
+
+mkdir -p "$work"
+for check in ${*:-format checkpatch sparse cppcheck abi shell licence}; do
+	if "check_$check" >"$work/$check.log" 2>&1 </dev/null; then
+		printf '  %-12s ok\n' "$check"
+	else
+		printf '  %-12s FAILED\n' "$check"
+		head -n "${Q35_LINT_LINES:-40}" "$work/$check.log" | sed 's/^/    | /'
+		failed=1
+	fi
+done
+exit $failed
