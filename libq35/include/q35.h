@@ -228,10 +228,11 @@ struct q35_point { /* a moment of a queue: complete when all work up to there is
 
 /*
  * Hands over count jobs, all or none, in one call to the driver, and returns the point at which the
- * last is complete. They begin when the after_count points in after, of this handle, are complete.
- * Buffers and matrices may be destroyed, never changed, before then. On the CPU backend the work is
- * done within the call. -EINVAL: the sentence names the job and the field. -EIO: the queue has
- * failed.
+ * last is complete. They begin when the after_count points in after, of this handle, are over, even
+ * if their work has failed: only waiting for those points tells. Buffers and matrices may be
+ * destroyed, never changed, before the jobs are complete. On the CPU backend the work is done within
+ * the call. done may be NULL. -EINVAL: the sentence names the job and the field. -EIO: the queue
+ * has failed.
  */
 int q35_submit(struct q35_queue *queue, const struct q35_job *jobs, size_t count,
 	       const struct q35_point *after, size_t after_count, struct q35_point *done);
