@@ -6,7 +6,6 @@
  * token falls back to the tokens of its bytes. User-defined tokens are cut out beforehand; control
  * tokens never come from text, so that a prompt cannot forge them.
  */
-#define _GNU_SOURCE /* qsort_r() */
 #include "tokenizer.h"
 
 #include <errno.h>
@@ -40,9 +39,9 @@ struct token {
 struct tokenizer {
 	struct token *tokens;
 	uint32_t count;
-	uint32_t *by_text; /* sorted, without control tokens; of tokens alike only the last */
+	const struct token **by_text; /* sorted, no control tokens; of tokens alike only the last */
 	uint32_t by_text_count;
-	uint32_t *user; /* user-defined tokens, longest first */
+	const struct token **user; /* user-defined tokens, longest first */
 	uint32_t user_count;
 	uint32_t bytes[256];
 	uint32_t bos, eos, eot, unknown; /* eot: NO_TOKEN if there is none */
@@ -56,22 +55,22 @@ static int order(const struct token *a, const struct token *b)
 	return c ? c : (a->size > b->size) - (a->size < b->size);
 }
 
-static int text_order(const void *a, const void *b, void *context)
+static int text_order(const void *a, const void *b)
 {
-	const struct token *tokens = context;
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-	int c = order(&tokens[x], &tokens[y]);
+	const struct token *x = *(const struct token *const *)a;
+	const struct token *y = *(const struct token *const *)b;
+	int c = order(x, y);
 
 	return c ? c : (x > y) - (x < y);
 }
 
-static int longest_order(const void *a, const void *b, void *context)
+static int longest_order(const void *a, const void *b)
 {
-	const struct token *tokens = context;
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	const struct token *x = *(const struct token *const *)a;
+	const struct token *y = *(const struct token *const *)b;
 
-	if (tokens[x].size != tokens[y].size)
-		return tokens[x].size < tokens[y].size ? 1 : -1;
+	if (x->size != y->size)
+		return x->size < y->size ? 1 : -1;
 	return (x > y) - (x < y);
 }
 
@@ -82,10 +81,10 @@ static uint32_t find(const struct tokenizer *t, const char *text, size_t size)
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
-		int c = order(&wanted, &t->tokens[t->by_text[middle]]);
+		int c = order(&wanted, t->by_text[middle]);
 
 		if (!c)
-			return t->by_text[middle];
+			return (uint32_t)(t->by_text[middle] - t->tokens);
 		if (c < 0)
 			high = middle;
 		else
@@ -125,17 +124,16 @@ static int index_tokens(struct tokenizer *t, const char *path)
 		return fail("out of memory");
 	for (i = 0; i < t->count; i++) {
 		if (t->tokens[i].type != TOKEN_CONTROL)
-			t->by_text[listed++] = i;
+			t->by_text[listed++] = &t->tokens[i];
 		if (t->tokens[i].type == TOKEN_USER && t->tokens[i].size)
-			t->user[t->user_count++] = i;
+			t->user[t->user_count++] = &t->tokens[i];
 	}
-	qsort_r(t->by_text, listed, sizeof(*t->by_text), text_order, t->tokens);
+	qsort(t->by_text, listed, sizeof(*t->by_text), text_order);
 	for (i = 0; i < listed; i++)
-		if (i + 1 == listed ||
-		    order(&t->tokens[t->by_text[i]], &t->tokens[t->by_text[i + 1]]))
+		if (i + 1 == listed || order(t->by_text[i], t->by_text[i + 1]))
 			t->by_text[kept++] = t->by_text[i];
 	t->by_text_count = kept;
-	qsort_r(t->user, t->user_count, sizeof(*t->user), longest_order, t->tokens);
+	qsort(t->user, t->user_count, sizeof(*t->user), longest_order);
 
 	for (i = 0; i < 256; i++) {
 		char byte = (char)i;
@@ -325,12 +323,15 @@ static void consider(struct merging *m, int64_t left, int64_t right)
 		push(m, (struct pair){m->t->tokens[token].score, left, right, a->size + b->size});
 }
 
+/* Bytes of the character at s, as far as it is whole. */
 static size_t character_size(const char *s, size_t left)
 {
 	static const uint8_t sizes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4};
-	size_t size = sizes[(uint8_t)*s >> 4];
+	size_t size = 1, most = sizes[(uint8_t)*s >> 4];
 
-	return size < left ? size : left;
+	while (size < most && size < left && ((uint8_t)s[size] & 0xc0) == 0x80)
+		size++;
+	return size;
 }
 
 static void emit(struct merging *m, const struct symbol *s)
@@ -394,11 +395,11 @@ static uint32_t find_user(const struct tokenizer *t, const char *text, size_t si
 
 	for (*at = 0; *at < size && t->user_count; (*at)++)
 		for (i = 0; i < t->user_count; i++) {
-			const struct token *token = &t->tokens[t->user[i]];
+			const struct token *token = t->user[i];
 
 			if (token->size <= size - *at &&
 			    !memcmp(token->text, text + *at, token->size))
-				return t->user[i];
+				return (uint32_t)(token - t->tokens);
 		}
 	*at = size;
 	return NO_TOKEN;
