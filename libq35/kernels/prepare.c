@@ -35,27 +35,23 @@ static void load(uint8_t type, const void *x, uint32_t k, uint32_t count, float 
 }
 
 /* The bits of max |x|: they sort as the numbers do, infinity and NaN last. */
-static uint32_t max_bits(const float *x, uint32_t count)
+static int32_t max_bits(const float *x, uint32_t count)
 {
-	uint32_t i, u, max = 0;
+	int32_t bits, max = 0;
+	uint32_t i;
 
 	for (i = 0; i < count; i++) {
-		memcpy(&u, &x[i], sizeof(u));
-		u &= 0x7fffffff;
-		max = u > max ? u : max;
+		memcpy(&bits, &x[i], sizeof(bits));
+		bits &= 0x7fffffff;
+		max = bits > max ? bits : max;
 	}
 	return max;
 }
 
-static int8_t *slot(int8_t *codes, uint32_t k)
+static void encode(const float *x, uint32_t count, float scale, int8_t *codes)
 {
-	return &codes[k / Q35_TILE_K * Q35_TILE_K + q35_code_slot(k % Q35_TILE_K)];
-}
-
-static void encode(const float *x, uint32_t k, uint32_t count, float scale, int8_t *codes)
-{
-	uint32_t i;
-	int32_t c[CHUNK];
+	int32_t c[CHUNK] = { 0 };
+	uint32_t i, j;
 	float q;
 
 	for (i = 0; i < count; i++) {
@@ -66,8 +62,9 @@ static void encode(const float *x, uint32_t k, uint32_t count, float scale, int8
 		/* A subnormal scale may be much too small. */
 		c[i] = c[i] > 127 ? 127 : c[i] < -127 ? -127 : c[i];
 	}
-	for (i = 0; i < count; i++)
-		*slot(codes, k + i) = c[i];
+	for (i = 0; i < count; i += Q35_TILE_K)
+		for (j = 0; j < Q35_TILE_K; j++)
+			codes[i + q35_code_slot(j)] = c[i + j];
 }
 
 /* Quantizes inputs k0 … k1 - 1, one block; 0 if they are not finite. */
@@ -75,12 +72,13 @@ static int encode_block(const struct q35_product *p, const void *x, uint32_t k0,
 			int8_t *codes, float *scale)
 {
 	float chunk[CHUNK], max;
-	uint32_t bits = 0, u, k;
+	int32_t bits = 0, b;
+	uint32_t k;
 
 	for (k = k0; k < k1; k += CHUNK) {
 		load(p->x_type, x, k, min_u32(CHUNK, k1 - k), chunk);
-		u = max_bits(chunk, min_u32(CHUNK, k1 - k));
-		bits = u > bits ? u : bits;
+		b = max_bits(chunk, min_u32(CHUNK, k1 - k));
+		bits = b > bits ? b : bits;
 	}
 	if (bits >= 0x7f800000)
 		return 0;
@@ -91,7 +89,7 @@ static int encode_block(const struct q35_product *p, const void *x, uint32_t k0,
 	for (k = k0; k < k1; k += CHUNK) {
 		if (k1 - k0 > CHUNK)
 			load(p->x_type, x, k, min_u32(CHUNK, k1 - k), chunk);
-		encode(chunk, k, min_u32(CHUNK, k1 - k), *scale, codes);
+		encode(chunk, min_u32(CHUNK, k1 - k), *scale, codes + k);
 	}
 	return 1;
 }
@@ -104,7 +102,8 @@ static int copy_block(const int8_t *x, uint32_t k0, uint32_t k1, float scale, in
 	if (max_bits(&scale, 1) >= 0x7f800000)
 		return 0;
 	for (k = k0; k < k1; k++)
-		*slot(codes, k) = x[k] < -127 ? -127 : x[k];
+		codes[k / Q35_TILE_K * Q35_TILE_K + q35_code_slot(k % Q35_TILE_K)] =
+			x[k] < -127 ? -127 : x[k];
 	return 1;
 }
 
