@@ -7,6 +7,7 @@
 static const struct q35_kernels *const all[] = {
 	&q35_kernels_ref,
 #if defined(__x86_64__)
+	&q35_kernels_avx2,
 	&q35_kernels_avx512,
 #endif
 	NULL,
