@@ -289,27 +289,55 @@ TEST_F(card, card_reset_abandons_everything)
 	EXPECT_EQ(rd(c, QREG(0, STATE)), Q35_QUEUE_DISABLED);
 }
 
+/* The gate holds one worker inside queue 1. */
 TEST_F(card, queues_run_at_the_same_time)
 {
 	struct card *c = &self->c;
-	struct q35_hw_desc desc = long_product(c);
-	uint32_t q;
+	uint64_t va = card_alloc(c, PAGE, SYSTEM);
+	struct q35_hw_desc desc = fence(va, 1);
+	uint64_t seqno;
 
-	/* More of them than workers: still each one gets on. */
-	for (q = 0; q < 4; q++) {
-		queue_program(c, q + 1, 1, 4, 1);
-		queue_enable(c, q + 1);
-		submit(c, q + 1, &desc);
-	}
+	queue_program(c, 1, 1, 4, 1);
+	queue_enable(c, 1);
+	c->gate_address = *pte_of(c, va, 0) & Q35_PTE_FRAME;
+	seqno = submit(c, 1, &desc);
+	while (!c->gate_waiting)
+		usleep(50);
 	EXPECT_EQ(run(c, 0, &nop), Q35_FAULT_NONE);
-	for (q = 0; q < 4; q++) {
-		uint64_t end = now_ns() + 10000000000;
+	EXPECT_EQ(rd(c, QREG(1, STATE)), Q35_QUEUE_RUNNING);
+	c->gate_open = 1;
+	EXPECT_TRUE(wait_seqno(c, 1, seqno));
+}
 
-		while (!__atomic_load_n(&c->asic.queue[q + 1].served, __ATOMIC_RELAXED))
-			ASSERT_LT(now_ns(), end);
+/* More of them than workers: half-way marks of all come before the end of any. */
+TEST_F(card, queues_of_one_priority_share_the_card)
+{
+	struct card *c = &self->c;
+	struct q35_hw_desc desc = long_product(c), stamp = { .op = Q35_OP_TIMESTAMP };
+	uint64_t va = card_alloc(c, PAGE, LOCAL), middle[4], end[4];
+	uint32_t q, i;
+
+	desc.gemm.m = 128;
+	wr(c, Q35_REG_CONTROL, 0);
+	for (q = 0; q < 4; q++) {
+		queue_program(c, q + 1, 1, 5, 1);
+		queue_enable(c, q + 1);
+		for (i = 0; i < 20; i++) {
+			queue_put(c, q + 1, &desc);
+			stamp.timestamp.va = va + (i < 10 ? 0 : 32) + q * 8;
+			if (i == 9 || i == 19)
+				queue_put(c, q + 1, &stamp);
+		}
+		queue_ring(c, q + 1);
 	}
+	wr(c, Q35_REG_CONTROL, Q35_CONTROL_ENABLE);
 	for (q = 0; q < 4; q++)
-		EXPECT_TRUE(queue_reset(c, q + 1));
+		ASSERT_TRUE(wait_seqno(c, q + 1, 22));
+	card_peek(c, va, middle, sizeof(middle));
+	card_peek(c, va + 32, end, sizeof(end));
+	for (q = 0; q < 4; q++)
+		for (i = 0; i < 4; i++)
+			EXPECT_LT(middle[q], end[i]);
 }
 
 TEST_F(card, higher_priority_goes_first)
