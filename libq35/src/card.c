@@ -15,9 +15,7 @@
 
 int q35_card_query(int fd, enum drm_q35_query type, void *out, uint32_t size)
 {
-	struct drm_q35_dev_query query = { .type = type,
-					   .size = size,
-					   .pointer = (uintptr_t)out };
+	struct drm_q35_dev_query query = {.type = type, .size = size, .pointer = (uintptr_t)out};
 
 	return drmIoctl(fd, DRM_IOCTL_Q35_DEV_QUERY, &query) ? -errno : 0;
 }
@@ -42,17 +40,17 @@ static int card_get_info(struct q35 *dev, struct q35_info *info)
 
 	if (ret)
 		return q35_fail(dev, ret, "%s: its memory: %s", card->node, strerror(-ret));
-	*info = (struct q35_info){ .isa = "card",
-				   .is_card = 1,
-				   .version = device->version,
-				   .memory_total = memory.total,
-				   .memory_free = memory.free,
-				   .queues = device->queues,
-				   .max_jobs = device->max_jobs,
-				   .lanes = device->lanes,
-				   .clock_mhz = device->clock_mhz,
-				   .memory_gbps = device->memory_gbps,
-				   .link_gbps = device->link_gbps };
+	*info = (struct q35_info){.isa = "card",
+				  .is_card = 1,
+				  .version = device->version,
+				  .memory_total = memory.total,
+				  .memory_free = memory.free,
+				  .queues = device->queues,
+				  .max_jobs = device->max_jobs,
+				  .lanes = device->lanes,
+				  .clock_mhz = device->clock_mhz,
+				  .memory_gbps = device->memory_gbps,
+				  .link_gbps = device->link_gbps};
 	memcpy(info->name, card->node, sizeof(info->name));
 	return 0;
 }
@@ -95,9 +93,9 @@ static int explain_missing(const char *node)
 	if (ret == Q35_NO_CARD)
 		return q35_fail(NULL, -ENOENT, "there is no %.64s, nor any Q35 card", node);
 	if (ret)
-		return ret;
+		return q35_fail(NULL, ret, "there is no %.64s: %s", node, q35_error(NULL));
 	if (!strcmp(existing, node))
-		return q35_fail(NULL, -ENOENT, "the kernel has a Q35 card but %s is missing", node);
+		return q35_fail(NULL, -ENOENT, "the kernel has the card %s but not its node", node);
 	return q35_fail(NULL, -ENOENT, "there is no %.64s; the first Q35 card is %s", node,
 			existing);
 }
@@ -154,7 +152,7 @@ static int check_card(const char *node, const struct drm_q35_device *device)
 
 int q35_card_open(const char *node, struct q35 **dev)
 {
-	struct drm_q35_vm_create vm = { 0 };
+	struct drm_q35_vm_create vm = {0};
 	struct q35_limits limits;
 	struct card *card;
 	int ret;
@@ -192,12 +190,12 @@ int q35_card_open(const char *node, struct q35 **dev)
 	}
 	card->vm_id = vm.vm_id;
 
-	limits = (struct q35_limits){ .queues = card->device.queues,
-				      .max_jobs = card->device.max_jobs,
-				      .max_after = card->device.max_syncs - 1,
-				      .windows = card->device.windows,
-				      .act_blocks = card->device.act_blocks,
-				      .dim_order_max = card->device.dim_order_max };
+	limits = (struct q35_limits){.queues = card->device.queues,
+				     .max_jobs = card->device.max_jobs,
+				     .max_after = card->device.max_syncs - 1,
+				     .windows = card->device.windows,
+				     .act_blocks = card->device.act_blocks,
+				     .dim_order_max = card->device.dim_order_max};
 	pthread_mutex_init(&card->va_lock, NULL);
 	q35_device_init(&card->base, &card_backend, &limits);
 	*dev = &card->base;

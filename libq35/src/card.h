@@ -25,7 +25,8 @@ struct card {
 	uint32_t vm_id;
 	uint32_t timelines[Q35_SLOTS]; /* syncobjs, 0 until the slot's first queue */
 
-	pthread_mutex_t va_lock; /* the list of buffers, which is also the map of addresses in use */
+	pthread_mutex_t
+		va_lock; /* the list of buffers, which is also the map of addresses in use */
 	struct card_buffer *buffers;
 };
 

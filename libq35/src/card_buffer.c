@@ -74,14 +74,13 @@ static void release_address(struct card *card, struct card_buffer *buf)
 
 static int bind(struct card *card, struct card_buffer *buf, uint32_t flags)
 {
-	struct drm_q35_bind_op op = { .flags = flags,
-				      .handle = flags & DRM_Q35_BIND_UNMAP ? 0 : buf->handle,
-				      .va = buf->base.address,
-				      .size = buf->size };
-	struct drm_q35_vm_bind arg = { .vm_id = card->vm_id,
-				       .ops = { .stride = sizeof(op),
-						.count = 1,
-						.array = (uintptr_t)&op } };
+	struct drm_q35_bind_op op = {.flags = flags,
+				     .handle = flags & DRM_Q35_BIND_UNMAP ? 0 : buf->handle,
+				     .va = buf->base.address,
+				     .size = buf->size};
+	struct drm_q35_vm_bind arg = {
+		.vm_id = card->vm_id,
+		.ops = {.stride = sizeof(op), .count = 1, .array = (uintptr_t)&op}};
 
 	return drmIoctl(card->fd, DRM_IOCTL_Q35_VM_BIND, &arg) ? -errno : 0;
 }
@@ -102,7 +101,7 @@ static int fail_create(struct card *card, int error, enum q35_memory where, size
 /* Gives the new buffer object its place in both address spaces, the card's and the process's. */
 static int map_both(struct card *card, struct card_buffer *buf)
 {
-	struct drm_q35_bo_mmap_offset arg = { .handle = buf->handle };
+	struct drm_q35_bo_mmap_offset arg = {.handle = buf->handle};
 	int ret;
 
 	ret = take_address(card, buf);
@@ -141,8 +140,8 @@ int q35_card_buffer_create(struct q35 *dev, enum q35_memory where, size_t size,
 			   struct q35_buffer **out)
 {
 	struct card *card = (struct card *)dev;
-	struct drm_q35_bo_create create = { .size = size,
-					    .flags = where == Q35_DEVICE ? DRM_Q35_BO_DEVICE : 0 };
+	struct drm_q35_bo_create create = {.size = size,
+					   .flags = where == Q35_DEVICE ? DRM_Q35_BO_DEVICE : 0};
 	struct card_buffer *buf;
 	int ret;
 

@@ -12,9 +12,8 @@ int q35_card_queue_create(struct q35 *dev, unsigned int slot, unsigned int prior
 			  unsigned int timeout_ms, struct q35_queue **out)
 {
 	struct card *card = (struct card *)dev;
-	struct drm_q35_queue_create create = { .vm_id = card->vm_id,
-					       .priority = priority,
-					       .timeout_ms = timeout_ms };
+	struct drm_q35_queue_create create = {
+		.vm_id = card->vm_id, .priority = priority, .timeout_ms = timeout_ms};
 	struct card_queue *queue;
 	int ret;
 
@@ -56,7 +55,7 @@ void q35_card_queue_destroy(struct q35_queue *base)
 {
 	struct card_queue *queue = (struct card_queue *)base;
 	struct card *card = (struct card *)base->dev;
-	struct drm_q35_queue_destroy destroy = { .queue_id = queue->id };
+	struct drm_q35_queue_destroy destroy = {.queue_id = queue->id};
 
 	/* Fails only when the card has gone, and the queue with it. */
 	drmIoctl(card->fd, DRM_IOCTL_Q35_QUEUE_DESTROY, &destroy);
@@ -66,17 +65,20 @@ void q35_card_queue_destroy(struct q35_queue *base)
 /* The field of a product's descriptor at the offset that the card complained of. */
 static const char *gemm_field(uint32_t offset)
 {
-#define FIELD(name) { offsetof(struct q35_hw_desc, gemm.name), #name }
+#define FIELD(name)                                            \
+	{                                                      \
+		offsetof(struct q35_hw_desc, gemm.name), #name \
+	}
 	static const struct {
 		uint32_t offset;
 		const char *name;
 	} fields[] = {
-		FIELD(x_va), FIELD(x_scale_va), FIELD(tiles_va), FIELD(meta_va),
-		FIELD(codebook_va), FIELD(bias_va), FIELD(aux_va), FIELD(y_va),
-		FIELD(m), FIELD(n), FIELD(k), FIELD(x_stride),
-		FIELD(aux_stride), FIELD(y_stride), FIELD(act_block), FIELD(group),
-		FIELD(x_type), FIELD(aux_type), FIELD(y_type), FIELD(activation),
-		FIELD(combine), FIELD(window_bits), FIELD(meta_flags), FIELD(reserved),
+		FIELD(x_va),	    FIELD(x_scale_va),	FIELD(tiles_va),   FIELD(meta_va),
+		FIELD(codebook_va), FIELD(bias_va),	FIELD(aux_va),	   FIELD(y_va),
+		FIELD(m),	    FIELD(n),		FIELD(k),	   FIELD(x_stride),
+		FIELD(aux_stride),  FIELD(y_stride),	FIELD(act_block),  FIELD(group),
+		FIELD(x_type),	    FIELD(aux_type),	FIELD(y_type),	   FIELD(activation),
+		FIELD(combine),	    FIELD(window_bits), FIELD(meta_flags), FIELD(reserved),
 	};
 #undef FIELD
 	unsigned int i;
@@ -95,6 +97,9 @@ static void describe_fault(const struct drm_q35_queue_state *state, char *text, 
 	uint32_t offset = state->fault_info & Q35_FAULT_FIELD;
 
 	switch (state->fault_code) {
+	case Q35_FAULT_NONE:
+		snprintf(text, size, "NONE: the card claims to have done what it was never given");
+		break;
 	case Q35_FAULT_UNMAPPED:
 		snprintf(text, size, "UNMAPPED: %s address 0x%llx", access, address);
 		break;
@@ -135,8 +140,9 @@ static int explain_failure(struct q35 *dev, const struct drm_q35_queue_state *st
 				"job %u of the queue's submission %llu outran the queue's timeout",
 				state->job_index, submission);
 	case DRM_Q35_QUEUE_LOST:
-		return q35_fail(dev, -EIO,
-				"the queue was lost when another client's failure took the card down");
+		return q35_fail(
+			dev, -EIO,
+			"the queue was lost when another client's failure took the card down");
 	}
 	return q35_fail(dev, -EIO, "the queue has failed, status %u", state->status);
 }
@@ -145,7 +151,7 @@ static int get_state(const struct card_queue *queue, struct drm_q35_queue_state 
 {
 	const struct card *card = (const struct card *)queue->base.dev;
 
-	*state = (struct drm_q35_queue_state){ .queue_id = queue->id };
+	*state = (struct drm_q35_queue_state){.queue_id = queue->id};
 	return drmIoctl(card->fd, DRM_IOCTL_Q35_QUEUE_STATE, state) ? -errno : 0;
 }
 
@@ -168,8 +174,7 @@ static int fail_submit(const struct card_queue *queue, int error,
 	case -ENODEV:
 		return q35_fail(dev, -EIO, "the card has gone");
 	}
-	return q35_fail(dev, error, "submitting %u jobs: %s", submit->jobs.count,
-			strerror(-error));
+	return q35_fail(dev, error, "submitting %u jobs: %s", submit->jobs.count, strerror(-error));
 }
 
 int q35_card_submit(struct q35_queue *base, const struct q35_hw_desc *descs, uint32_t count,
@@ -181,22 +186,22 @@ int q35_card_submit(struct q35_queue *base, const struct q35_hw_desc *descs, uin
 	struct drm_q35_submit submit = {
 		.queue_id = queue->id,
 		.bad_job = UINT32_MAX,
-		.jobs = { .stride = sizeof(*descs), .count = count, .array = (uintptr_t)descs },
-		.syncs = { .stride = sizeof(syncs[0]), .array = (uintptr_t)syncs },
+		.jobs = {.stride = sizeof(*descs), .count = count, .array = (uintptr_t)descs},
+		.syncs = {.stride = sizeof(syncs[0]), .array = (uintptr_t)syncs},
 	};
 	unsigned int slot;
 
 	for (slot = 0; slot < Q35_SLOTS; slot++) {
 		if (after[slot])
 			syncs[submit.syncs.count++] =
-				(struct drm_q35_sync){ .flags = DRM_Q35_SYNC_TIMELINE,
-						       .handle = card->timelines[slot],
-						       .point = after[slot] };
+				(struct drm_q35_sync){.flags = DRM_Q35_SYNC_TIMELINE,
+						      .handle = card->timelines[slot],
+						      .point = after[slot]};
 	}
 	syncs[submit.syncs.count++] =
-		(struct drm_q35_sync){ .flags = DRM_Q35_SYNC_TIMELINE | DRM_Q35_SYNC_SIGNAL,
-				       .handle = card->timelines[base->slot],
-				       .point = atomic_load(&base->last) + 1 };
+		(struct drm_q35_sync){.flags = DRM_Q35_SYNC_TIMELINE | DRM_Q35_SYNC_SIGNAL,
+				      .handle = card->timelines[base->slot],
+				      .point = atomic_load(&base->last) + 1};
 
 	if (drmIoctl(card->fd, DRM_IOCTL_Q35_SUBMIT, &submit))
 		return fail_submit(queue, -errno, &submit);
@@ -243,19 +248,19 @@ int q35_card_get_counters(struct q35_queue *base, struct q35_counters *counters)
 {
 	const struct card_queue *queue = (const struct card_queue *)base;
 	const struct card *card = (const struct card *)base->dev;
-	struct drm_q35_perf_query query = { .queue_id = queue->id };
+	struct drm_q35_perf_query query = {.queue_id = queue->id};
 
 	if (drmIoctl(card->fd, DRM_IOCTL_Q35_PERF_QUERY, &query)) {
 		int ret = -errno;
 
 		return q35_fail(base->dev, ret, "a queue's counters: %s", strerror(-ret));
 	}
-	*counters = (struct q35_counters){ .cycles = query.cycles,
-					   .macs = query.macs,
-					   .memory_bytes = query.memory_bytes,
-					   .link_bytes = query.link_bytes,
-					   .stall_cycles = query.stall_cycles,
-					   .jobs = query.jobs,
-					   .busy_ns = query.busy_ns };
+	*counters = (struct q35_counters){.cycles = query.cycles,
+					  .macs = query.macs,
+					  .memory_bytes = query.memory_bytes,
+					  .link_bytes = query.link_bytes,
+					  .stall_cycles = query.stall_cycles,
+					  .jobs = query.jobs,
+					  .busy_ns = query.busy_ns};
 	return 0;
 }

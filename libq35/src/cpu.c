@@ -61,9 +61,8 @@ static int cpu_get_info(struct q35 *dev, struct q35_info *info)
 {
 	const struct cpu *cpu = (const struct cpu *)dev;
 
-	*info = (struct q35_info){ .name = "cpu",
-				   .queues = dev->limits.queues,
-				   .max_jobs = dev->limits.max_jobs };
+	*info = (struct q35_info){
+		.name = "cpu", .queues = dev->limits.queues, .max_jobs = dev->limits.max_jobs};
 	snprintf(info->isa, sizeof(info->isa), "%s", cpu->kernels->name);
 	return 0;
 }
@@ -76,6 +75,7 @@ static int cpu_buffer_create(struct q35 *dev, enum q35_memory where, size_t size
 	(void)where;
 	if (!created)
 		return q35_fail(dev, -ENOMEM, "no memory for a buffer");
+	/* cppcheck-suppress invalidFunctionArg ; no file */
 	created->map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (created->map == MAP_FAILED) {
 		free(created);
@@ -223,7 +223,7 @@ static void run_gemm(const struct cpu *cpu, struct cpu_queue *cq, const struct q
 {
 	uint64_t macs = (uint64_t)gemm->m * gemm->n * gemm->k;
 	struct q35_pool *pool = macs < PARALLEL_MACS ? NULL : cpu->pool;
-	struct gemm_run run = { cpu->kernels, product_of(gemm), cq->scratch, 0 };
+	struct gemm_run run = {cpu->kernels, product_of(gemm), cq->scratch, 0};
 
 	run.pieces = pieces_of(pool, gemm->m);
 	q35_parallel(pool, run.pieces, prepare_piece, &run);

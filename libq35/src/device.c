@@ -20,12 +20,12 @@ void q35_device_init(struct q35 *dev, const struct q35_backend *backend,
 	if (dev->limits.queues > Q35_SLOTS)
 		dev->limits.queues = Q35_SLOTS;
 	pthread_mutex_init(&dev->lock, NULL);
-	pthread_mutex_init(&dev->simple_lock, NULL);
+	pthread_mutex_init(&dev->matmul_lock, NULL);
 }
 
 void q35_device_fini(struct q35 *dev)
 {
-	pthread_mutex_destroy(&dev->simple_lock);
+	pthread_mutex_destroy(&dev->matmul_lock);
 	pthread_mutex_destroy(&dev->lock);
 }
 
@@ -70,18 +70,19 @@ int q35_open(const char *name, struct q35 **dev)
 		return q35_card_open(name, dev);
 	if (is_pci_address(name))
 		return open_pci(name, dev);
-	return q35_fail(NULL, -ENOENT,
-			"'%.64s' names no device: give cpu, a node such as /dev/accel/accel0, or a PCI address such as 0000:00:04.0",
-			name);
+	return q35_fail(
+		NULL, -ENOENT,
+		"'%.64s' names no device: give cpu, a node such as /dev/accel/accel0, or a PCI address such as 0000:00:04.0",
+		name);
 }
 
 void q35_close(struct q35 *dev)
 {
 	if (!dev)
 		return;
-	q35_queue_destroy(dev->simple_queue);
-	q35_buffer_destroy(dev->simple_x);
-	q35_buffer_destroy(dev->simple_y);
+	q35_queue_destroy(dev->matmul_queue);
+	q35_buffer_destroy(dev->matmul_x);
+	q35_buffer_destroy(dev->matmul_y);
 	dev->backend->close(dev);
 }
 

@@ -13,7 +13,7 @@
  * while buffers still name points of it.
  *
  * Threads. One thread at a time uses a queue, so its fields and the used[] entries of its slot
- * need no lock. struct q35's lock covers its queues[], simple_lock the buffers of q35_matmul();
+ * need no lock. struct q35's lock covers its queues[], matmul_lock the buffers of q35_matmul();
  * the latter is taken first.
  */
 #ifndef Q35_DEVICE_H
@@ -68,9 +68,9 @@ struct q35 {
 	struct q35_queue *queues[Q35_SLOTS];
 	uint64_t retired[Q35_SLOTS]; /* newest point of the slot's last queue that is gone */
 
-	pthread_mutex_t simple_lock;
-	struct q35_queue *simple_queue; /* of q35_matmul(), as are the buffers */
-	struct q35_buffer *simple_x, *simple_y;
+	pthread_mutex_t matmul_lock;
+	struct q35_queue *matmul_queue; /* of q35_matmul(), as are the buffers */
+	struct q35_buffer *matmul_x, *matmul_y;
 };
 
 struct q35_buffer {
@@ -85,7 +85,7 @@ struct q35_queue {
 	struct q35 *dev;
 	unsigned int slot;
 	uint64_t first; /* the slot's newest point before this queue */
-	_Atomic uint64_t last; /* newest point submitted */
+	atomic_uint_least64_t last; /* newest point submitted */
 	struct q35_hw_desc *descs; /* room for the jobs of one submission */
 	size_t descs_max;
 };

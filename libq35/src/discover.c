@@ -73,6 +73,7 @@ static int find_node(int sys, const char *pci)
 
 	if (!dir)
 		return INT_MAX;
+	/* cppcheck-suppress readdirCalled ; nobody else reads this stream */
 	while ((entry = readdir(dir))) {
 		int minor;
 
@@ -110,16 +111,19 @@ static int explain_undriven(int sys, const char *pci)
 
 	if (!uname(&system) && sscanf(system.release, "%d.%d", &major, &minor) == 2 &&
 	    (major < KERNEL_MAJOR || (major == KERNEL_MAJOR && minor < KERNEL_MINOR)))
-		return q35_fail(NULL, -ENOENT,
-				"the Q35 card at %s has no driver: %s needs Linux %d.%d or newer, this is %s",
-				pci, Q35_DRIVER_NAME, KERNEL_MAJOR, KERNEL_MINOR, system.release);
+		return q35_fail(
+			NULL, -ENOENT,
+			"the Q35 card at %s has no driver: %s needs Linux %d.%d or newer, this is %s",
+			pci, Q35_DRIVER_NAME, KERNEL_MAJOR, KERNEL_MINOR, system.release);
 	if (!faccessat(sys, "module/" Q35_DRIVER_NAME, F_OK, 0))
-		return q35_fail(NULL, -ENOENT,
-				"the module %s is loaded but did not take the Q35 card at %s: dmesg says why",
-				Q35_DRIVER_NAME, pci);
-	return q35_fail(NULL, -ENOENT,
-			"the Q35 card at %s has no driver: load the module (modprobe %s, or insmod build/%s.ko)",
-			pci, Q35_DRIVER_NAME, Q35_DRIVER_NAME);
+		return q35_fail(
+			NULL, -ENOENT,
+			"the module %s is loaded but did not take the Q35 card at %s: dmesg says why",
+			Q35_DRIVER_NAME, pci);
+	return q35_fail(
+		NULL, -ENOENT,
+		"the Q35 card at %s has no driver: load the module (modprobe %s, or insmod build/%s.ko)",
+		pci, Q35_DRIVER_NAME, Q35_DRIVER_NAME);
 }
 
 /* No node: is there a card nevertheless? */
@@ -131,6 +135,7 @@ static int find_undriven(int sys, const char *pci)
 
 	if (!dir)
 		return Q35_NO_CARD;
+	/* cppcheck-suppress readdirCalled ; nobody else reads this stream */
 	while ((entry = readdir(dir))) {
 		const char *name = entry->d_name;
 

@@ -82,7 +82,7 @@ static int check_bytes(const struct place *place, const char *name, const struct
 	if (size > buffer->size || offset > buffer->size - size)
 		return refuse(place, "%s ends at byte %zu + %zu of a buffer of %zu", name, offset,
 			      size, buffer->size);
-	*s = (struct span){ buffer, offset, size, size, 1 };
+	*s = (struct span){buffer, offset, size, size, 1};
 	return check_span(place, name, s);
 }
 
@@ -90,7 +90,7 @@ static int check_operand(const struct place *place, const char *name,
 			 const struct q35_operand *operand, uint32_t rows, uint32_t columns,
 			 struct span *s)
 {
-	static const uint8_t sizes[] = { [Q35_F32] = 4, [Q35_F16] = 2, [Q35_BF16] = 2, [Q35_I8] = 1 };
+	static const uint8_t sizes[] = {[Q35_F32] = 4, [Q35_F16] = 2, [Q35_BF16] = 2, [Q35_I8] = 1};
 	size_t element, row;
 
 	if (!operand->buffer)
@@ -114,8 +114,8 @@ static int check_operand(const struct place *place, const char *name,
 	if (operand->offset > operand->buffer->size)
 		return refuse(place, "%s.offset %zu is past the end of a buffer of %zu", name,
 			      operand->offset, operand->buffer->size);
-	*s = (struct span){ operand->buffer, operand->offset,
-			    operand->stride ? operand->stride : row, row, rows };
+	*s = (struct span){operand->buffer, operand->offset,
+			   operand->stride ? operand->stride : row, row, rows};
 	return check_span(place, name, s);
 }
 
@@ -169,7 +169,7 @@ static uint64_t span_address(const struct span *s)
 static int lower_gemm(const struct place *place, const struct q35_gemm *gemm,
 		      struct q35_hw_gemm *hw)
 {
-	struct span x, y, x_scale = { 0 }, bias = { 0 }, aux = { 0 };
+	struct span x, y, x_scale = {0}, bias = {0}, aux = {0};
 	const struct q35_limits *limits = &place->dev->limits;
 	const struct q35_matrix *w = gemm->w;
 	int ret;
@@ -275,9 +275,8 @@ static int lower_copy(const struct place *place, const struct q35_copy *copy,
 		return ret;
 	if (overlap(&src, &dst))
 		return refuse(place, "copy.dst overlaps src");
-	*hw = (struct q35_hw_copy){ .src_va = span_address(&src),
-				    .dst_va = span_address(&dst),
-				    .size = copy->size };
+	*hw = (struct q35_hw_copy){
+		.src_va = span_address(&src), .dst_va = span_address(&dst), .size = copy->size};
 	return 0;
 }
 
@@ -293,9 +292,8 @@ static int lower_fill(const struct place *place, const struct q35_fill *fill,
 	ret = check_bytes(place, "fill.dst", fill->dst, fill->offset, fill->size, &dst);
 	if (ret)
 		return ret;
-	*hw = (struct q35_hw_fill){ .dst_va = span_address(&dst),
-				    .size = fill->size,
-				    .value = fill->value };
+	*hw = (struct q35_hw_fill){
+		.dst_va = span_address(&dst), .size = fill->size, .value = fill->value};
 	return 0;
 }
 
@@ -332,7 +330,8 @@ static int collect_after(const struct q35_queue *queue, const struct q35_point *
 		if (!other || other->dev != dev)
 			return q35_fail(dev, -EINVAL, "after[%zu] is no point of this handle", i);
 		if (points[i].value > atomic_load(&other->last))
-			return q35_fail(dev, -EINVAL, "after[%zu] is point %llu of a queue whose newest is %llu",
+			return q35_fail(dev, -EINVAL,
+					"after[%zu] is point %llu of a queue whose newest is %llu",
 					i, (unsigned long long)points[i].value,
 					(unsigned long long)atomic_load(&other->last));
 		if (points[i].value <= other->first)
@@ -396,8 +395,8 @@ int q35_submit(struct q35_queue *queue, const struct q35_job *jobs, size_t count
 	       const struct q35_point *after, size_t after_count, struct q35_point *done)
 {
 	struct q35 *dev = queue->dev;
-	uint64_t newest[Q35_SLOTS] = { 0 };
-	struct q35_point point = { queue, atomic_load(&queue->last) + 1 };
+	uint64_t newest[Q35_SLOTS] = {0};
+	struct q35_point point = {queue, atomic_load(&queue->last) + 1};
 	int barrier = 0;
 	size_t i;
 	int ret;
@@ -409,7 +408,7 @@ int q35_submit(struct q35_queue *queue, const struct q35_job *jobs, size_t count
 	if (!ret)
 		ret = reserve_descs(queue, count);
 	for (i = 0; i < count && !ret; i++)
-		ret = lower(&(struct place){ dev, i }, &jobs[i], &queue->descs[i]);
+		ret = lower(&(struct place){dev, i}, &jobs[i], &queue->descs[i]);
 	if (ret)
 		return ret;
 	if (barrier && count)

@@ -5,7 +5,7 @@
 
 #include "device.h"
 
-#define SIMPLE_ACT_BLOCK 128
+#define MATMUL_ACT_BLOCK 128
 #define PART_ALIGN 64 /* of tiles, meta and codebook, as the card requires */
 
 static size_t align_part(size_t offset)
@@ -89,10 +89,9 @@ static int read_f32_rows(void *context, uint32_t row, uint32_t count, float *out
 int q35_matrix_from_f32(struct q35 *dev, enum q35_format format, uint32_t n, uint32_t k,
 			const float *w, struct q35_matrix **mat)
 {
-	struct f32_rows rows = { w, k };
-	const struct q35_quantize_options options = { .format = format,
-						      .read = read_f32_rows,
-						      .context = &rows };
+	struct f32_rows rows = {w, k};
+	const struct q35_quantize_options options = {
+		.format = format, .read = read_f32_rows, .context = &rows};
 	uint32_t max = 1u << dev->limits.dim_order_max;
 	struct q35_weights weights;
 	void *tiles, *meta;
@@ -106,9 +105,9 @@ int q35_matrix_from_f32(struct q35 *dev, enum q35_format format, uint32_t n, uin
 	q35_weights_init(&weights, format, n, k);
 	tiles = malloc(q35_tiles_size(n, k));
 	meta = malloc(q35_meta_size(n, k, weights.group, weights.meta_flags));
-	if (!tiles || !meta)
+	if (!tiles || !meta) {
 		ret = q35_fail(dev, -ENOMEM, "no memory to quantize a matrix of %u x %u", n, k);
-	else {
+	} else {
 		ret = q35_quantize(&options, &weights, tiles, meta, NULL);
 		if (ret)
 			q35_fail(dev, ret, "%s", q35_error(NULL));
@@ -149,33 +148,33 @@ static int matmul_locked(struct q35 *dev, const struct q35_matrix *mat, uint32_t
 {
 	size_t x_size = (size_t)m * mat->k * sizeof(float);
 	size_t y_size = (size_t)m * mat->n * sizeof(float);
-	struct q35_job job = { .kind = Q35_JOB_GEMM };
+	struct q35_job job = {.kind = Q35_JOB_GEMM};
 	struct q35_point done;
 	int ret;
 
-	ret = reserve(dev, &dev->simple_x, x_size);
+	ret = reserve(dev, &dev->matmul_x, x_size);
 	if (!ret)
-		ret = reserve(dev, &dev->simple_y, y_size);
-	if (!ret && !dev->simple_queue)
-		ret = q35_queue_create(dev, 1, 0, &dev->simple_queue);
+		ret = reserve(dev, &dev->matmul_y, y_size);
+	if (!ret && !dev->matmul_queue)
+		ret = q35_queue_create(dev, 1, 0, &dev->matmul_queue);
 	if (ret)
 		return ret;
 
-	memcpy(q35_buffer_map(dev->simple_x), x, x_size);
+	memcpy(q35_buffer_map(dev->matmul_x), x, x_size);
 	job.gemm.w = mat;
 	job.gemm.m = m;
-	job.gemm.x.buffer = dev->simple_x;
-	job.gemm.y.buffer = dev->simple_y;
-	job.gemm.act_block = SIMPLE_ACT_BLOCK;
-	ret = q35_submit(dev->simple_queue, &job, 1, NULL, 0, &done);
+	job.gemm.x.buffer = dev->matmul_x;
+	job.gemm.y.buffer = dev->matmul_y;
+	job.gemm.act_block = MATMUL_ACT_BLOCK;
+	ret = q35_submit(dev->matmul_queue, &job, 1, NULL, 0, &done);
 	if (!ret)
 		ret = q35_wait(done, Q35_FOREVER);
 	if (!ret)
-		memcpy(y, q35_buffer_map(dev->simple_y), y_size);
+		memcpy(y, q35_buffer_map(dev->matmul_y), y_size);
 	if (ret == -EIO) {
 		/* A failed queue stays failed; the next call starts with a new one. */
-		q35_queue_destroy(dev->simple_queue);
-		dev->simple_queue = NULL;
+		q35_queue_destroy(dev->matmul_queue);
+		dev->matmul_queue = NULL;
 	}
 	return ret;
 }
@@ -189,8 +188,8 @@ int q35_matmul(struct q35 *dev, const struct q35_matrix *mat, uint32_t m, const 
 		return q35_fail(dev, -EINVAL, "m is %u, not 1 to %u", m, max);
 	if (mat->buffer->dev != dev)
 		return q35_fail(dev, -EINVAL, "the matrix belongs to another handle");
-	pthread_mutex_lock(&dev->simple_lock);
+	pthread_mutex_lock(&dev->matmul_lock);
 	ret = matmul_locked(dev, mat, m, x, y);
-	pthread_mutex_unlock(&dev->simple_lock);
+	pthread_mutex_unlock(&dev->matmul_lock);
 	return ret;
 }

@@ -19,11 +19,10 @@ int q35_queue_create(struct q35 *dev, unsigned int priority, unsigned int timeou
 		if (!dev->queues[slot])
 			break;
 	}
-	if (slot == dev->limits.queues) {
+	if (slot == dev->limits.queues)
 		ret = q35_fail(dev, -ENOSPC, "all %u queues are in use", dev->limits.queues);
-	} else {
+	else
 		ret = dev->backend->queue_create(dev, slot, priority, timeout_ms, &created);
-	}
 	if (!ret) {
 		created->dev = dev;
 		created->slot = slot;

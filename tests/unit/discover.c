@@ -10,7 +10,8 @@
 #include "discover.h"
 #include "q35.h"
 
-FIXTURE(sysfs) {
+FIXTURE(sysfs)
+{
 	char root[32];
 	char node[Q35_NODE_SIZE];
 	int dir;
@@ -26,11 +27,16 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 
 FIXTURE_SETUP(sysfs)
 {
-	static const char *const dirs[] = { "class",	       "class/accel",
-					    "bus",	       "bus/pci",
-					    "bus/pci/devices", "bus/pci/drivers",
-					    "devices",	       "module",
-					    "bus/pci/drivers/q35", "bus/pci/drivers/vfio-pci" };
+	static const char *const dirs[] = {"class",
+					   "class/accel",
+					   "bus",
+					   "bus/pci",
+					   "bus/pci/devices",
+					   "bus/pci/drivers",
+					   "devices",
+					   "module",
+					   "bus/pci/drivers/q35",
+					   "bus/pci/drivers/vfio-pci"};
 	unsigned int i;
 
 	strcpy(self->root, "/tmp/q35-sysfs-XXXXXX");
@@ -133,13 +139,15 @@ TEST_F(sysfs, a_card_without_driver_is_explained)
 		EXPECT_NE(NULL, strstr(q35_error(NULL), "q35 needs Linux 6.12 or newer, this is"));
 		return;
 	}
-	EXPECT_STREQ("the Q35 card at 0000:00:04.0 has no driver: load the module (modprobe q35, or insmod build/q35.ko)",
-		     q35_error(NULL));
+	EXPECT_STREQ(
+		"the Q35 card at 0000:00:04.0 has no driver: load the module (modprobe q35, or insmod build/q35.ko)",
+		q35_error(NULL));
 
 	ASSERT_EQ(0, mkdirat(self->dir, "module/q35", 0755));
 	EXPECT_EQ(-ENOENT, q35_discover(self->root, NULL, self->node));
-	EXPECT_STREQ("the module q35 is loaded but did not take the Q35 card at 0000:00:04.0: dmesg says why",
-		     q35_error(NULL));
+	EXPECT_STREQ(
+		"the module q35 is loaded but did not take the Q35 card at 0000:00:04.0: dmesg says why",
+		q35_error(NULL));
 }
 
 TEST_F(sysfs, a_driven_card_without_node_is_an_error)

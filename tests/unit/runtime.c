@@ -37,7 +37,8 @@ static struct q35_matrix *random_matrix(struct q35 *dev, uint32_t n, uint32_t k)
 	return mat;
 }
 
-FIXTURE(job) {
+FIXTURE(job)
+{
 	struct q35 *dev, *other;
 	struct q35_matrix *mat;
 	struct q35_buffer *a, *b, *foreign;
@@ -56,16 +57,16 @@ FIXTURE_SETUP(job)
 	ASSERT_EQ(0, q35_buffer_create(self->other, Q35_HOST, SIZE, &self->foreign));
 	ASSERT_EQ(0, q35_queue_create(self->dev, 0, 0, &self->queue));
 
-	self->gemm = (struct q35_job){ .kind = Q35_JOB_GEMM,
-				       .gemm = { .w = self->mat,
-						 .m = M,
-						 .x = { .buffer = self->a },
-						 .y = { .buffer = self->b },
-						 .act_block = 64 } };
-	self->copy = (struct q35_job){ .kind = Q35_JOB_COPY,
-				       .copy = { .src = self->a, .dst = self->b, .size = SIZE } };
-	self->fill = (struct q35_job){ .kind = Q35_JOB_FILL,
-				       .fill = { .dst = self->b, .size = SIZE, .value = 7 } };
+	self->gemm = (struct q35_job){.kind = Q35_JOB_GEMM,
+				      .gemm = {.w = self->mat,
+					       .m = M,
+					       .x = {.buffer = self->a},
+					       .y = {.buffer = self->b},
+					       .act_block = 64}};
+	self->copy = (struct q35_job){.kind = Q35_JOB_COPY,
+				      .copy = {.src = self->a, .dst = self->b, .size = SIZE}};
+	self->fill = (struct q35_job){.kind = Q35_JOB_FILL,
+				      .fill = {.dst = self->b, .size = SIZE, .value = 7}};
 }
 
 FIXTURE_TEARDOWN(job)
@@ -80,22 +81,22 @@ FIXTURE_TEARDOWN(job)
 }
 
 /* The job with one change: its third place of three refuses it, with this sentence. */
-#define EXPECT_REFUSED(sentence, template, change)                                                 \
-	do {                                                                                       \
-		struct q35_job job = (template), jobs[3];                                          \
-		struct q35_point done = { NULL, 77 };                                              \
-                                                                                                   \
-		jobs[0] = jobs[1] = self->fill;                                                    \
-		change;                                                                            \
-		jobs[2] = job;                                                                     \
-		EXPECT_EQ(-EINVAL, q35_submit(self->queue, jobs, 3, NULL, 0, &done));              \
-		EXPECT_STREQ("job 2: " sentence, q35_error(self->dev));                            \
-		EXPECT_EQ(77, done.value);                                                         \
+#define EXPECT_REFUSED(sentence, template, ...)                                       \
+	do {                                                                          \
+		struct q35_job job = (template), jobs[3];                             \
+		struct q35_point done = {NULL, 77};                                   \
+		jobs[0] = self->fill;                                                 \
+		jobs[1] = self->fill;                                                 \
+		__VA_ARGS__;                                                          \
+		jobs[2] = job;                                                        \
+		EXPECT_EQ(-EINVAL, q35_submit(self->queue, jobs, 3, NULL, 0, &done)); \
+		EXPECT_STREQ("job 2: " sentence, q35_error(self->dev));               \
+		EXPECT_EQ(77, done.value);                                            \
 	} while (0)
 
 TEST_F(job, templates_are_accepted)
 {
-	struct q35_job jobs[] = { self->gemm, self->copy, self->fill };
+	struct q35_job jobs[] = {self->gemm, self->copy, self->fill};
 	struct q35_point done;
 
 	ASSERT_EQ(0, q35_submit(self->queue, jobs, 3, NULL, 0, &done));
@@ -106,7 +107,7 @@ TEST_F(job, templates_are_accepted)
 TEST_F(job, refused_submission_runs_nothing)
 {
 	uint32_t *words = q35_buffer_map(self->b);
-	struct q35_job jobs[2] = { self->fill, self->fill };
+	struct q35_job jobs[2] = {self->fill, self->fill};
 	struct q35_counters counters;
 
 	jobs[1].fill.size = 3;
@@ -162,8 +163,7 @@ TEST_F(job, refuses_misaligned_operands)
 	EXPECT_REFUSED("gemm.y.stride 281 is not a multiple of its elements' 4 bytes", self->gemm,
 		       job.gemm.y.stride = 281);
 	EXPECT_REFUSED("gemm.x.offset 1 is not a multiple of its elements' 2 bytes", self->gemm,
-		       job.gemm.x.type = Q35_BF16;
-		       job.gemm.x.offset = 1);
+		       job.gemm.x.type = Q35_BF16, job.gemm.x.offset = 1);
 	EXPECT_REFUSED("fill.offset 2 and size 4096 must be multiples of 4", self->fill,
 		       job.fill.offset = 2);
 }
@@ -188,11 +188,9 @@ TEST_F(job, refuses_ranges_outside_buffers)
 	EXPECT_REFUSED("copy.src ends at byte 1 + 4096 of a buffer of 4096", self->copy,
 		       job.copy.src_offset = 1);
 	EXPECT_REFUSED("copy.dst ends at byte 18446744073709551615 + 2 of a buffer of 4096",
-		       self->copy, job.copy.dst_offset = SIZE_MAX;
-		       job.copy.size = 2);
+		       self->copy, job.copy.dst_offset = SIZE_MAX, job.copy.size = 2);
 	EXPECT_REFUSED("fill.dst ends at byte 8 + 18446744073709551612 of a buffer of 4096",
-		       self->fill, job.fill.offset = 8;
-		       job.fill.size = SIZE_MAX - 3);
+		       self->fill, job.fill.offset = 8, job.fill.size = SIZE_MAX - 3);
 	EXPECT_REFUSED("copy.src: 0 bytes", self->copy, job.copy.size = 0);
 }
 
@@ -208,44 +206,43 @@ TEST_F(job, accepts_ranges_that_end_with_their_buffer)
 
 TEST_F(job, refuses_operands_that_do_not_go_together)
 {
-	struct q35_operand a = { .buffer = self->a }, f16 = { .buffer = self->a, .type = Q35_F16 };
+	struct q35_operand a = {.buffer = self->a}, f16 = {.buffer = self->a, .type = Q35_F16};
 
 	EXPECT_REFUSED("gemm.x_scale: no buffer", self->gemm, job.gemm.x.type = Q35_I8);
 	EXPECT_REFUSED("gemm.x_scale goes with x of type Q35_I8 only", self->gemm,
 		       job.gemm.x_scale = a);
-	EXPECT_REFUSED("gemm.x_scale.type must be Q35_F32", self->gemm, job.gemm.x.type = Q35_I8;
+	EXPECT_REFUSED("gemm.x_scale.type must be Q35_F32", self->gemm, job.gemm.x.type = Q35_I8,
 		       job.gemm.x_scale = f16);
 	EXPECT_REFUSED("gemm.x_scale.stride must be 0: it is dense", self->gemm,
-		       job.gemm.x.type = Q35_I8;
-		       job.gemm.x_scale = a; job.gemm.x_scale.stride = 16);
+		       job.gemm.x.type = Q35_I8, job.gemm.x_scale = a,
+		       job.gemm.x_scale.stride = 16);
 	EXPECT_REFUSED("gemm.bias.type must be Q35_F32", self->gemm, job.gemm.bias = f16);
 	EXPECT_REFUSED("gemm.y.type cannot be Q35_I8", self->gemm, job.gemm.y.type = Q35_I8);
 	EXPECT_REFUSED("gemm.aux: no buffer", self->gemm, job.gemm.combine = Q35_ADD);
 	EXPECT_REFUSED("gemm.aux goes with combine Q35_ADD or Q35_MUL only", self->gemm,
 		       job.gemm.aux = a);
-	EXPECT_REFUSED("gemm.aux.type cannot be Q35_I8", self->gemm, job.gemm.combine = Q35_MUL;
-		       job.gemm.aux = a; job.gemm.aux.type = Q35_I8);
+	EXPECT_REFUSED("gemm.aux.type cannot be Q35_I8", self->gemm, job.gemm.combine = Q35_MUL,
+		       job.gemm.aux = a, job.gemm.aux.type = Q35_I8);
 }
 
 TEST_F(job, refuses_overlaps)
 {
 	EXPECT_REFUSED("gemm.y overlaps x", self->gemm, job.gemm.y.buffer = self->a);
-	EXPECT_REFUSED("gemm.y overlaps bias", self->gemm, job.gemm.bias.buffer = self->b;
+	EXPECT_REFUSED("gemm.y overlaps bias", self->gemm, job.gemm.bias.buffer = self->b,
 		       job.gemm.bias.offset = (M * N - 1) * 4);
 	EXPECT_REFUSED("gemm.y overlaps aux without being the same", self->gemm,
-		       job.gemm.combine = Q35_ADD;
-		       job.gemm.aux = job.gemm.y; job.gemm.aux.offset = 4);
+		       job.gemm.combine = Q35_ADD, job.gemm.aux = job.gemm.y,
+		       job.gemm.aux.offset = 4);
 	EXPECT_REFUSED("gemm.y overlaps aux without being the same", self->gemm,
-		       job.gemm.combine = Q35_ADD;
-		       job.gemm.aux = job.gemm.y; job.gemm.aux.type = Q35_F16;
-		       job.gemm.aux.stride = N * 4);
-	EXPECT_REFUSED("copy.dst overlaps src", self->copy, job.copy.dst = self->a;
-		       job.copy.size = 100; job.copy.dst_offset = 99);
+		       job.gemm.combine = Q35_ADD, job.gemm.aux = job.gemm.y,
+		       job.gemm.aux.type = Q35_F16, job.gemm.aux.stride = N * 4);
+	EXPECT_REFUSED("copy.dst overlaps src", self->copy, job.copy.dst = self->a,
+		       job.copy.size = 100, job.copy.dst_offset = 99);
 }
 
 TEST_F(job, accepts_neighbours)
 {
-	struct q35_job jobs[3] = { self->gemm, self->gemm, self->copy };
+	struct q35_job jobs[3] = {self->gemm, self->gemm, self->copy};
 	struct q35_matrix *narrow = random_matrix(self->dev, 7, 9);
 
 	ASSERT_NE(NULL, narrow);
@@ -254,8 +251,8 @@ TEST_F(job, accepts_neighbours)
 	jobs[0].gemm.aux = jobs[0].gemm.y;
 	/* x and y are columns of one matrix of 16 columns, then of 5 rows of another stride. */
 	jobs[1].gemm.w = narrow;
-	jobs[1].gemm.x = (struct q35_operand){ .buffer = self->b, .stride = 64 };
-	jobs[1].gemm.y = (struct q35_operand){ .buffer = self->b, .stride = 64, .offset = 36 };
+	jobs[1].gemm.x = (struct q35_operand){.buffer = self->b, .stride = 64};
+	jobs[1].gemm.y = (struct q35_operand){.buffer = self->b, .stride = 64, .offset = 36};
 	jobs[2].copy.dst = self->a;
 	jobs[2].copy.size = 100;
 	jobs[2].copy.dst_offset = 100;
@@ -280,7 +277,7 @@ TEST_F(job, points_count_submissions)
 	EXPECT_EQ(first.value + 1, second.value);
 	EXPECT_EQ(0, q35_wait(second, Q35_FOREVER));
 
-	never = (struct q35_point){ self->queue, second.value + 1 };
+	never = (struct q35_point){self->queue, second.value + 1};
 	EXPECT_EQ(-EINVAL, q35_wait(never, Q35_FOREVER));
 	EXPECT_STREQ("point 3 of a queue whose newest is 2", q35_error(self->dev));
 	EXPECT_EQ(-EINVAL, q35_submit(self->queue, &self->fill, 1, &never, 1, NULL));
@@ -289,7 +286,7 @@ TEST_F(job, points_count_submissions)
 
 TEST_F(job, refuses_points_of_another_handle)
 {
-	struct q35_point point = { NULL, 1 };
+	struct q35_point point = {NULL, 1};
 
 	EXPECT_EQ(-EINVAL, q35_submit(self->queue, &self->fill, 1, &point, 1, NULL));
 	ASSERT_EQ(0, q35_queue_create(self->other, 0, 0, &point.queue));
@@ -317,7 +314,7 @@ TEST_F(job, refuses_more_jobs_than_info_says)
 
 TEST_F(job, counters_count_work)
 {
-	struct q35_job jobs[] = { self->gemm, self->copy, self->gemm };
+	struct q35_job jobs[] = {self->gemm, self->copy, self->gemm};
 	struct q35_counters counters;
 
 	ASSERT_EQ(0, q35_submit(self->queue, jobs, 3, NULL, 0, NULL));
@@ -374,8 +371,9 @@ TEST_F(job, buffers_are_zeroed_and_refused_without_size)
 	EXPECT_EQ(12345, q35_buffer_size(buf));
 	bytes = q35_buffer_map(buf);
 	EXPECT_EQ(bytes, q35_buffer_map(buf));
-	for (i = 0; i < 12345; i++)
-		ASSERT_EQ(0, bytes[i]);
+	for (i = 0; i < 12345 && !bytes[i]; i++)
+		;
+	EXPECT_EQ(12345, i);
 	q35_buffer_destroy(buf);
 }
 
@@ -386,14 +384,15 @@ TEST_F(job, refuses_weights_that_no_format_has)
 	struct q35_matrix *mat = NULL;
 
 	q35_weights_init(&good, Q35_T8, 1, 1);
-	good.tiles = good.meta = bytes;
+	good.tiles = bytes;
+	good.meta = bytes;
 
-#define EXPECT_WEIGHTS_REFUSED(sentence, change)                                                   \
-	do {                                                                                       \
-		w = good;                                                                          \
-		change;                                                                            \
-		EXPECT_EQ(-EINVAL, q35_matrix_create(self->dev, &w, &mat));                        \
-		EXPECT_STREQ(sentence, q35_error(self->dev));                                      \
+#define EXPECT_WEIGHTS_REFUSED(sentence, change)                            \
+	do {                                                                \
+		w = good;                                                   \
+		change;                                                     \
+		EXPECT_EQ(-EINVAL, q35_matrix_create(self->dev, &w, &mat)); \
+		EXPECT_STREQ(sentence, q35_error(self->dev));               \
 	} while (0)
 
 	EXPECT_WEIGHTS_REFUSED("a matrix of 0 x 1, dimensions are 1 to 131072", w.n = 0);
@@ -429,7 +428,7 @@ TEST_F(job, matmul_is_the_job)
 
 TEST_F(job, from_f32_names_a_weight_that_is_not_finite)
 {
-	float w[3 * 4] = { 0, 1, 2, 3, 4, 5, -INFINITY };
+	float w[3 * 4] = {0, 1, 2, 3, 4, 5, -INFINITY};
 	struct q35_matrix *mat = NULL;
 
 	EXPECT_EQ(-EDOM, q35_matrix_from_f32(self->dev, Q35_T8, 3, 4, w, &mat));
