@@ -161,7 +161,7 @@ finish_kernel() { # kernel/.new -> kernel/RELEASE, kernel/current
 	headers=usr/src/linux-headers-$release
 	# The one absolute path in there.
 	sed -i "s|/usr/src/|$final/usr/src/|" "$new/$headers/Makefile"
-	ln -sfn "../../../$headers" "$new/lib/modules/$release/build"
+	ln -sfn "$final/$headers" "$new/lib/modules/$release/build"
 	depmod -b "$new" "$release"
 	rm -rf "$final"
 	mv "$new" "$final"

@@ -35,8 +35,8 @@ selftests() {
 }
 
 works() {
-	q35 info | sed 's/^/# /'
-	q35 info | grep -q /dev/accel/accel0
+	q35 info --device | sed 's/^/# /'
+	q35 info --device | grep -q /dev/accel/accel0
 }
 
 unload_and_load() {
@@ -45,12 +45,12 @@ unload_and_load() {
 
 ktap_print_header
 ktap_set_plan 7
-check "a card without its driver is named, and what to do" refused "0000: driver insmod" q35 info
+check "a card without its driver is named, and what to do" refused "0000: driver insmod" q35 info --device
 check "a node that is not there is named" refused "/dev/accel/accel0" \
-	env Q35_DEVICE=/dev/accel/accel0 q35 info
+	env Q35_DEVICE=/dev/accel/accel0 q35 info --device
 check "the driver loads" /lib/q35/load
 check "the card is found" works
-check "a node without permission is named" refused "/dev/accel/accel0 ermission" as_nobody q35 info
+check "a node without permission is named" refused "/dev/accel/accel0 ermission" as_nobody q35 info --device
 check "the kernel selftests pass" selftests
 check "the driver leaves and returns" unload_and_load
 [ "$KTAP_CNT_FAIL" = 0 ]

@@ -6,14 +6,14 @@
 
 ktap_print_header
 ktap_set_plan 3
-q35 info >/tmp/info 2>&1
+q35 info --device >/tmp/info 2>&1
 if grep -qw cpu /tmp/info; then
 	ktap_test_pass "without a card the CPU is used"
 else
 	sed 's/^/# /' /tmp/info
 	ktap_test_fail "without a card the CPU is used"
 fi
-if Q35_DEVICE=/dev/accel/accel0 q35 info >/dev/null 2>/tmp/error ||
+if Q35_DEVICE=/dev/accel/accel0 q35 info --device >/dev/null 2>/tmp/error ||
 	! grep -q /dev/accel/accel0 /tmp/error; then
 	sed 's/^/# /' /tmp/error
 	ktap_test_fail "a card that was asked for by name is missed"
