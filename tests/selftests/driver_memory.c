@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: MIT
+/* Buffers and queries: what is told about the card, where memory comes from and goes. */
+#include "kselftest_harness.h"
+
+#include "q35_test.h"
+
+#define SHARE 64 /* of device memory, in tests of exhaustion */
+
+FIXTURE(memory)
+{
+	int fd;
+	struct drm_q35_device info;
+};
+
+FIXTURE_SETUP(memory)
+{
+	self->fd = card_open();
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, query_device(self->fd, &self->info));
+}
+
+FIXTURE_TEARDOWN(memory)
+{
+	close(self->fd);
+}
+
+static uint64_t free_bytes(int fd)
+{
+	struct drm_q35_memory memory = {0};
+
+	query_memory(fd, &memory);
+	return memory.free;
+}
+
+TEST_F(memory, the_card_is_described)
+{
+	EXPECT_EQ(Q35_VERSION_MAJOR, self->info.version >> 16);
+	EXPECT_EQ(PAGE, self->info.page_size);
+	EXPECT_LT(0, self->info.va_start);
+	EXPECT_LT(self->info.va_start, self->info.va_end);
+	EXPECT_LE(16, self->info.queues);
+	EXPECT_LE(256, self->info.max_jobs);
+	EXPECT_LT(0, self->info.memory_size);
+}
+
+TEST_F(memory, a_query_from_an_older_header_is_cut_and_from_a_newer_one_zero_filled)
+{
+	struct {
+		struct drm_q35_device device;
+		uint8_t more[64];
+	} room;
+	struct drm_q35_dev_query args = {.type = DRM_Q35_QUERY_DEVICE};
+	unsigned int i;
+
+	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_Q35_DEV_QUERY, &args));
+	EXPECT_EQ(sizeof(room.device), args.size);
+
+	memset(&room, 0xff, sizeof(room));
+	args.size = sizeof(room);
+	args.pointer = (uintptr_t)&room;
+	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_Q35_DEV_QUERY, &args));
+	EXPECT_EQ(0, memcmp(&room.device, &self->info, sizeof(self->info)));
+	for (i = 0; i < sizeof(room.more); i++)
+		ASSERT_EQ(0, room.more[i]);
+
+	memset(&room, 0xff, sizeof(room));
+	args.size = 4;
+	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_Q35_DEV_QUERY, &args));
+	EXPECT_EQ(self->info.version, room.device.version);
+	EXPECT_EQ(0xffffffff, room.device.features);
+}
+
+FIXTURE(buffer)
+{
+	int fd;
+};
+
+FIXTURE_VARIANT(buffer)
+{
+	uint32_t flags;
+};
+
+FIXTURE_VARIANT_ADD(buffer, device){.flags = DRM_Q35_BO_DEVICE};
+FIXTURE_VARIANT_ADD(buffer, host_cached){.flags = 0};
+FIXTURE_VARIANT_ADD(buffer, host_wc){.flags = DRM_Q35_BO_WC};
+
+FIXTURE_SETUP(buffer)
+{
+	self->fd = card_open();
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(buffer)
+{
+	close(self->fd);
+}
+
+TEST_F(buffer, is_rounded_up_to_pages_and_described)
+{
+	struct drm_q35_bo_create args = {.size = 5000, .flags = variant->flags};
+	struct drm_q35_bo_info info = {0};
+
+	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_Q35_BO_CREATE, &args));
+	EXPECT_EQ(8192, args.size);
+	info.handle = args.handle;
+	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_Q35_BO_INFO, &info));
+	EXPECT_EQ(8192, info.size);
+	EXPECT_EQ(variant->flags, info.flags);
+}
+
+/* Dirty, freed and allocated again: what another client left must not be seen. */
+TEST_F(buffer, reads_as_zeros_even_where_another_was)
+{
+	const uint64_t size = 5 * MIB;
+	unsigned int round, i;
+
+	for (round = 0; round < 3; round++) {
+		uint32_t handle, *mem;
+
+		ASSERT_EQ(0, bo_create(self->fd, size, variant->flags, &handle));
+		mem = bo_map(self->fd, handle, size);
+		ASSERT_NE(MAP_FAILED, mem);
+		for (i = 0; i < size / 4; i++)
+			ASSERT_EQ(0, mem[i]);
+		memset(mem, 0xa5, size);
+		for (i = 0; i < size / 4; i += 1021)
+			ASSERT_EQ(0xa5a5a5a5, mem[i]);
+		munmap(mem, size);
+		ASSERT_EQ(0, bo_close(self->fd, handle));
+	}
+}
+
+TEST_F(buffer, mapping_outlives_the_handle)
+{
+	uint32_t handle, *mem;
+
+	ASSERT_EQ(0, bo_create(self->fd, MIB, variant->flags, &handle));
+	mem = bo_map(self->fd, handle, MIB);
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, bo_close(self->fd, handle));
+	mem[0] = 1;
+	mem[MIB / 4 - 1] = 2;
+	EXPECT_EQ(1, mem[0]);
+	EXPECT_EQ(2, mem[MIB / 4 - 1]);
+	munmap(mem, MIB);
+}
+
+TEST_F(buffer, private_mapping_is_refused)
+{
+	struct drm_q35_bo_mmap_offset args = {0};
+
+	ASSERT_EQ(0, bo_create(self->fd, PAGE, variant->flags, &args.handle));
+	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_Q35_BO_MMAP_OFFSET, &args));
+	EXPECT_EQ(MAP_FAILED,
+		  mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, self->fd, args.offset));
+	EXPECT_EQ(EINVAL, errno);
+}
+
+TEST_F(buffer, another_client_cannot_map_it)
+{
+	struct drm_q35_bo_mmap_offset args = {0};
+	int other = card_open();
+
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, bo_create(self->fd, PAGE, variant->flags, &args.handle));
+	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_Q35_BO_MMAP_OFFSET, &args));
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_SHARED, other, args.offset));
+	EXPECT_EQ(EACCES, errno);
+	close(other);
+}
+
+TEST_F(memory, device_memory_that_is_full_says_enospc_and_comes_back_whole)
+{
+	const uint64_t all = free_bytes(self->fd), size = all / SHARE / PAGE * PAGE;
+	uint32_t handles[SHARE + 1], handle;
+	unsigned int count, i;
+
+	for (count = 0; count < SHARE; count++)
+		ASSERT_EQ(0, bo_create(self->fd, size, DRM_Q35_BO_DEVICE, &handles[count]));
+	EXPECT_EQ(-ENOSPC, bo_create(self->fd, 2 * size, DRM_Q35_BO_DEVICE, &handle));
+	for (i = 0; i < count; i++)
+		ASSERT_EQ(0, bo_close(self->fd, handles[i]));
+	EXPECT_EQ(all, free_bytes(self->fd));
+}
+
+TEST_F(memory, scattered_device_memory_serves_a_large_buffer)
+{
+	const uint64_t all = free_bytes(self->fd), size = all / SHARE / PAGE * PAGE;
+	const uint64_t large = SHARE / 2 * size;
+	uint32_t handles[SHARE], handle, *mem;
+	unsigned int i;
+
+	for (i = 0; i < SHARE; i++)
+		ASSERT_EQ(0, bo_create(self->fd, size, DRM_Q35_BO_DEVICE, &handles[i]));
+	for (i = 0; i < SHARE; i += 2)
+		ASSERT_EQ(0, bo_close(self->fd, handles[i]));
+	ASSERT_EQ(0, bo_create(self->fd, large, DRM_Q35_BO_DEVICE, &handle));
+	mem = bo_map(self->fd, handle, large);
+	ASSERT_NE(MAP_FAILED, mem);
+	for (i = 0; i < SHARE / 2; i++)
+		mem[i * size / 4] = i;
+	for (i = 0; i < SHARE / 2; i++)
+		ASSERT_EQ(i, mem[i * size / 4]);
+	munmap(mem, large);
+}
+
+TEST_F(memory, closing_the_file_frees_device_memory)
+{
+	const uint64_t before = free_bytes(self->fd);
+	uint32_t handle;
+	int other = card_open();
+
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, bo_create(other, 16 * MIB, DRM_Q35_BO_DEVICE, &handle));
+	EXPECT_EQ(before - 16 * MIB, free_bytes(self->fd));
+	close(other);
+	EXPECT_EQ(before, free_bytes(self->fd));
+}
+
+TEST_F(memory, sizes_that_nobody_has_are_refused)
+{
+	static const uint64_t sizes[] = {1ull << 40, 1ull << 62, UINT64_MAX - 1, UINT64_MAX};
+	uint32_t handle;
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		EXPECT_EQ(-ENOSPC, bo_create(self->fd, sizes[i], DRM_Q35_BO_DEVICE, &handle));
+		EXPECT_EQ(-ENOMEM, bo_create(self->fd, sizes[i], 0, &handle));
+	}
+}
+
+/* Between two files of one device: the same buffer, not a copy. */
+TEST_F(memory, host_memory_is_shared_by_dma_buf)
+{
+	uint32_t handle, imported, *mem, *seen;
+	int other = card_open(), prime;
+
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, bo_create(self->fd, MIB, 0, &handle));
+	ASSERT_EQ(0, drmPrimeHandleToFD(self->fd, handle, DRM_CLOEXEC | DRM_RDWR, &prime));
+	ASSERT_EQ(0, drmPrimeFDToHandle(other, prime, &imported));
+	mem = bo_map(self->fd, handle, MIB);
+	seen = bo_map(other, imported, MIB);
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_NE(MAP_FAILED, seen);
+	mem[77] = 0x1234;
+	EXPECT_EQ(0x1234, seen[77]);
+	munmap(mem, MIB);
+	munmap(seen, MIB);
+	close(prime);
+	close(other);
+}
+
+TEST_F(memory, device_memory_is_not_exported)
+{
+	uint32_t handle;
+	int prime;
+
+	ASSERT_EQ(0, bo_create(self->fd, MIB, DRM_Q35_BO_DEVICE, &handle));
+	EXPECT_NE(0, drmPrimeHandleToFD(self->fd, handle, DRM_CLOEXEC, &prime));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+}
+
+TEST_F(memory, fdinfo_tells_memory_by_region)
+{
+	char path[64], line[128];
+	unsigned long device = 0, host = 0;
+	uint32_t handle;
+	FILE *file;
+
+	ASSERT_EQ(0, bo_create(self->fd, 3 * MIB, DRM_Q35_BO_DEVICE, &handle));
+	ASSERT_EQ(0, bo_create(self->fd, 5 * MIB, 0, &handle));
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->fd);
+	file = fopen(path, "r");
+	ASSERT_NE(NULL, file);
+	while (fgets(line, sizeof(line), file)) {
+		sscanf(line, "drm-total-device: %lu MiB", &device);
+		sscanf(line, "drm-total-host: %lu MiB", &host);
+	}
+	fclose(file);
+	EXPECT_EQ(3, device);
+	EXPECT_EQ(5, host);
+}
+
+TEST_HARNESS_MAIN
