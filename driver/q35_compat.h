@@ -15,32 +15,32 @@
 #ifdef Q35_HAVE_GPU_BUDDY
 #include <linux/gpu_buddy.h>
 
-#define q35_buddy		gpu_buddy
-#define q35_buddy_block		gpu_buddy_block
-#define q35_buddy_init		gpu_buddy_init
-#define q35_buddy_fini		gpu_buddy_fini
-#define q35_buddy_alloc_blocks	gpu_buddy_alloc_blocks
-#define q35_buddy_free_list	gpu_buddy_free_list
-#define q35_buddy_block_offset	gpu_buddy_block_offset
-#define q35_buddy_block_size	gpu_buddy_block_size
+#define q35_buddy gpu_buddy
+#define q35_buddy_block gpu_buddy_block
+#define q35_buddy_init gpu_buddy_init
+#define q35_buddy_fini gpu_buddy_fini
+#define q35_buddy_alloc_blocks gpu_buddy_alloc_blocks
+#define q35_buddy_free_list gpu_buddy_free_list
+#define q35_buddy_block_offset gpu_buddy_block_offset
+#define q35_buddy_block_size gpu_buddy_block_size
 #else
 #include <drm/drm_buddy.h>
 
-#define q35_buddy		drm_buddy
-#define q35_buddy_block		drm_buddy_block
-#define q35_buddy_init		drm_buddy_init
-#define q35_buddy_fini		drm_buddy_fini
-#define q35_buddy_alloc_blocks	drm_buddy_alloc_blocks
-#define q35_buddy_free_list	drm_buddy_free_list
-#define q35_buddy_block_offset	drm_buddy_block_offset
-#define q35_buddy_block_size	drm_buddy_block_size
+#define q35_buddy drm_buddy
+#define q35_buddy_block drm_buddy_block
+#define q35_buddy_init drm_buddy_init
+#define q35_buddy_fini drm_buddy_fini
+#define q35_buddy_alloc_blocks drm_buddy_alloc_blocks
+#define q35_buddy_free_list drm_buddy_free_list
+#define q35_buddy_block_offset drm_buddy_block_offset
+#define q35_buddy_block_size drm_buddy_block_size
 #endif
 
 /* One entity, no priorities: the card has them. */
 static inline int q35_sched_init(struct drm_gpu_scheduler *sched,
-				 const struct drm_sched_backend_ops *ops, u32 credits,
-				 long timeout, struct workqueue_struct *timeout_wq,
-				 const char *name, struct device *dev)
+				 const struct drm_sched_backend_ops *ops, u32 credits, long timeout,
+				 struct workqueue_struct *timeout_wq, const char *name,
+				 struct device *dev)
 {
 #ifdef Q35_HAVE_SCHED_INIT_ARGS
 	const struct drm_sched_init_args args = {
@@ -109,9 +109,9 @@ static inline int q35_gpuvm_map(struct drm_gpuvm *vm, void *priv, u64 va, u64 si
 }
 
 #ifdef Q35_HAVE_GPUVM_BO_OBTAIN_LOCKED
-#define q35_gpuvm_bo_obtain	drm_gpuvm_bo_obtain_locked
+#define q35_gpuvm_bo_obtain drm_gpuvm_bo_obtain_locked
 #else
-#define q35_gpuvm_bo_obtain	drm_gpuvm_bo_obtain
+#define q35_gpuvm_bo_obtain drm_gpuvm_bo_obtain
 #endif
 
 #endif /* Q35_COMPAT_H */

@@ -61,25 +61,24 @@ static bool q35_block_fits(resource_size_t bar, u32 offset, u32 stride, u32 coun
 	       offset + (u64)stride * (count - 1) + size <= bar;
 }
 
+/* The card is not one that this driver knows; say what was found. */
+#define q35_refuse(q35, format, ...) dev_err_probe((q35)->drm.dev, -ENODEV, format, ##__VA_ARGS__)
+
 static int q35_device_read_caps(struct q35_device *q35)
 {
 	struct pci_dev *pdev = to_pci_dev(q35->drm.dev);
 	resource_size_t regs = pci_resource_len(pdev, Q35_BAR_REGS);
-	struct device *dev = q35->drm.dev;
 	struct q35_caps *caps = &q35->caps;
 	u32 magic = q35_read(q35, Q35_REG_MAGIC);
 
 	if (magic != Q35_MAGIC)
-		return dev_err_probe(dev, -ENODEV,
-				     "not a Q35 card: magic is %#010x, not %#010x\n", magic,
-				     Q35_MAGIC);
+		return q35_refuse(q35, "not a Q35 card: magic is %#010x, not %#010x\n", magic,
+				  Q35_MAGIC);
 
 	caps->version = q35_read(q35, Q35_REG_VERSION);
 	if (caps->version >> 16 != Q35_VERSION_MAJOR)
-		return dev_err_probe(dev, -ENODEV,
-				     "card has interface version %u.%u, this driver knows %u.x\n",
-				     caps->version >> 16, caps->version & 0xffff,
-				     Q35_VERSION_MAJOR);
+		return q35_refuse(q35, "card has interface version %u.%u, this driver knows %u.x\n",
+				  caps->version >> 16, caps->version & 0xffff, Q35_VERSION_MAJOR);
 
 	caps->features = q35_read(q35, Q35_REG_FEATURES);
 	caps->queues = q35_read(q35, Q35_REG_QUEUES);
@@ -104,38 +103,32 @@ static int q35_device_read_caps(struct q35_device *q35)
 
 	/* FAULTED has 64 bits; 4096 address spaces only bound an allocation. */
 	if (!caps->queues || caps->queues > 64)
-		return dev_err_probe(dev, -ENODEV, "card has %u queues, expected 1 to 64\n",
-				     caps->queues);
+		return q35_refuse(q35, "card has %u queues, expected 1 to 64\n", caps->queues);
 	if (!caps->vms || caps->vms > 4096)
-		return dev_err_probe(dev, -ENODEV,
-				     "card has %u address spaces, expected 1 to 4096\n", caps->vms);
+		return q35_refuse(q35, "card has %u address spaces, expected 1 to 4096\n",
+				  caps->vms);
 	if (caps->ring_order_max < 5 || caps->ring_order_max > 24)
-		return dev_err_probe(dev, -ENODEV,
-				     "card has rings of 2^%u descriptors, expected 2^5 to 2^24\n",
-				     caps->ring_order_max);
+		return q35_refuse(q35, "card has rings of 2^%u descriptors, expected 2^5 to 2^24\n",
+				  caps->ring_order_max);
 	if (caps->dma_bits < 32 || caps->dma_bits > 64)
-		return dev_err_probe(dev, -ENODEV,
-				     "card has DMA addresses of %u bits, expected 32 to 64\n",
-				     caps->dma_bits);
+		return q35_refuse(q35, "card has DMA addresses of %u bits, expected 32 to 64\n",
+				  caps->dma_bits);
 	if (caps->va_bits <= Q35_LEVEL_SHIFT(2) || caps->va_bits > Q35_VA_BITS)
-		return dev_err_probe(dev, -ENODEV,
-				     "card has virtual addresses of %u bits, expected %u to %u\n",
-				     caps->va_bits, Q35_LEVEL_SHIFT(2) + 1, Q35_VA_BITS);
+		return q35_refuse(q35, "card has virtual addresses of %u bits, expected %u to %u\n",
+				  caps->va_bits, Q35_LEVEL_SHIFT(2) + 1, Q35_VA_BITS);
 	if (caps->memory < PAGE_SIZE || caps->memory > pci_resource_len(pdev, Q35_BAR_MEMORY))
-		return dev_err_probe(dev, -ENODEV,
-				     "card has %llu bytes of memory behind a BAR of %llu\n",
-				     caps->memory,
-				     (u64)pci_resource_len(pdev, Q35_BAR_MEMORY));
+		return q35_refuse(q35, "card has %llu bytes of memory behind a BAR of %llu\n",
+				  caps->memory, (u64)pci_resource_len(pdev, Q35_BAR_MEMORY));
 	if (!q35_block_fits(regs, caps->queue_offset, caps->queue_stride, caps->queues,
 			    Q35_QREG_COUNTERS + Q35_COUNTERS_SIZE) ||
 	    !q35_block_fits(regs, caps->vm_offset, caps->vm_stride, caps->vms,
 			    Q35_VREG_INVALIDATE + 4) ||
 	    !q35_block_fits(regs, caps->doorbell_offset, caps->doorbell_stride, caps->queues, 4096))
-		return dev_err_probe(dev, -ENODEV,
-				     "register blocks overrun BAR0's %llu bytes: queues %#x+%#x, address spaces %#x+%#x, doorbells %#x+%#x\n",
-				     (u64)regs, caps->queue_offset, caps->queue_stride,
-				     caps->vm_offset, caps->vm_stride, caps->doorbell_offset,
-				     caps->doorbell_stride);
+		return q35_refuse(
+			q35,
+			"register blocks overrun BAR0's %llu bytes: queues %#x+%#x, address spaces %#x+%#x, doorbells %#x+%#x\n",
+			(u64)regs, caps->queue_offset, caps->queue_stride, caps->vm_offset,
+			caps->vm_stride, caps->doorbell_offset, caps->doorbell_stride);
 	return 0;
 }
 

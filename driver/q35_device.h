@@ -35,7 +35,7 @@ struct q35_queue;
 struct q35_vm;
 
 /* How long the card may take to reset a queue or itself, or to drain after TLB invalidation. */
-#define Q35_RESET_TIMEOUT_US	(2 * USEC_PER_SEC)
+#define Q35_RESET_TIMEOUT_US (2 * USEC_PER_SEC)
 
 /* Fields are the capability registers of the same name, checked by q35_device_init(). */
 struct q35_caps {

@@ -34,7 +34,7 @@
 #include "q35_vm.h"
 
 /* A closed file waits so long for jobs that depend on nothing but the card to be freed. */
-#define Q35_CLOSE_WAIT_MS	200
+#define Q35_CLOSE_WAIT_MS 200
 
 struct workqueue_struct *q35_wq;
 
@@ -183,8 +183,7 @@ static int q35_ioctl_queue_create(struct drm_device *drm, void *data, struct drm
 	struct q35_vm *vm;
 	int idx, ret;
 
-	if (args->flags || args->pad || args->priority > 3 ||
-	    args->timeout_ms > Q35_TIMEOUT_MAX_MS)
+	if (args->flags || args->pad || args->priority > 3 || args->timeout_ms > Q35_TIMEOUT_MAX_MS)
 		return -EINVAL;
 	if (args->priority == 3 && !capable(CAP_SYS_NICE))
 		return -EPERM;
@@ -278,9 +277,8 @@ static int q35_ioctl_perf_query(struct drm_device *drm, void *data, struct drm_f
 		ret = -ENODEV;
 		goto out;
 	}
-	q35_device_read_counters(q35,
-				 queue ? q35_queue_reg(queue, Q35_QREG_COUNTERS) : Q35_REG_COUNTERS,
-				 counters);
+	q35_device_read_counters(
+		q35, queue ? q35_queue_reg(queue, Q35_QREG_COUNTERS) : Q35_REG_COUNTERS, counters);
 	drm_dev_exit(idx);
 
 	args->cycles = counters[Q35_COUNTER_CYCLES / sizeof(u64)];
@@ -351,9 +349,8 @@ static void q35_show_fdinfo(struct drm_printer *p, struct drm_file *file)
 
 	spin_lock(&file->table_lock);
 	idr_for_each_entry(&file->object_idr, obj, id) {
-		struct drm_memory_stats *stats = to_q35_bo(obj)->flags & DRM_Q35_BO_DEVICE ?
-							 &device :
-							 &host;
+		struct drm_memory_stats *stats =
+			to_q35_bo(obj)->flags & DRM_Q35_BO_DEVICE ? &device : &host;
 
 		if (drm_gem_object_is_shared_for_memory_stats(obj))
 			stats->shared += obj->size;
@@ -442,9 +439,7 @@ static void q35_shutdown(struct pci_dev *pdev)
 }
 
 static const struct pci_device_id q35_pci_ids[] = {
-	{ PCI_DEVICE(Q35_PCI_VENDOR_ID, Q35_PCI_DEVICE_ID) },
-	{}
-};
+	{PCI_DEVICE(Q35_PCI_VENDOR_ID, Q35_PCI_DEVICE_ID)}, {}};
 MODULE_DEVICE_TABLE(pci, q35_pci_ids);
 
 static struct pci_driver q35_pci_driver = {

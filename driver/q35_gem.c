@@ -28,7 +28,7 @@
 #include "q35_client.h"
 #include "q35_gem.h"
 
-#define Q35_ZERO_CHUNK		SZ_2M /* between two chances to reschedule */
+#define Q35_ZERO_CHUNK SZ_2M /* between two chances to reschedule */
 
 /* ---- Host memory --------------------------------------------------------------------------- */
 

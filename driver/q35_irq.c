@@ -49,8 +49,8 @@ int q35_irq_init(struct q35_device *q35)
 		irq_handler_t handler;
 		const char *name;
 	} vectors[Q35_VECTORS] = {
-		[Q35_VECTOR_COMPLETION] = { q35_irq_completion, "q35-completion" },
-		[Q35_VECTOR_FAULT] = { q35_irq_fault, "q35-fault" },
+		[Q35_VECTOR_COMPLETION] = {q35_irq_completion, "q35-completion"},
+		[Q35_VECTOR_FAULT] = {q35_irq_fault, "q35-fault"},
 	};
 	struct pci_dev *pdev = to_pci_dev(q35->drm.dev);
 	int ret;

@@ -181,8 +181,10 @@ static void q35_job_emit(struct q35_job *job)
 	list_add_tail(&job->link, &queue->inflight);
 
 	/* writel() orders the ring's contents before the doorbell. */
-	q35_write(q35, q35->caps.doorbell_offset + queue->slot * q35->caps.doorbell_stride +
-			       Q35_DOORBELL_TAIL, queue->tail);
+	q35_write(q35,
+		  q35->caps.doorbell_offset + queue->slot * q35->caps.doorbell_stride +
+			  Q35_DOORBELL_TAIL,
+		  queue->tail);
 }
 
 static struct dma_fence *q35_job_run(struct drm_sched_job *sched_job)

@@ -21,7 +21,7 @@
 
 #include "q35_mmu.h"
 
-#define Q35_NOTHING_RESERVED	U64_MAX
+#define Q35_NOTHING_RESERVED U64_MAX
 
 static u32 q35_mmu_index(u64 va, unsigned int level)
 {
@@ -54,8 +54,8 @@ static struct q35_table *q35_table_alloc(struct device *dev, bool directory)
 	if (!table)
 		return NULL;
 	if (directory) {
-		table->children = kcalloc(Q35_TABLE_ENTRIES, sizeof(*table->children),
-					  GFP_KERNEL_ACCOUNT);
+		table->children =
+			kcalloc(Q35_TABLE_ENTRIES, sizeof(*table->children), GFP_KERNEL_ACCOUNT);
 		if (!table->children)
 			goto err_free;
 	}

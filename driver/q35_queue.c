@@ -242,12 +242,10 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 	queue->guilty = guilty;
 	spin_unlock_irqrestore(&queue->lock, flags);
 
-	dev_info_ratelimited(q35->drm.dev,
-			     "queue %u %s: code %u, address %#llx, submission %llu job %u\n",
-			     queue->slot,
-			     queue->status == DRM_Q35_QUEUE_HANG ? "hangs" : "has faulted",
-			     queue->fault_code, queue->fault_addr, queue->bad_submission,
-			     queue->bad_job);
+	dev_info_ratelimited(
+		q35->drm.dev, "queue %u %s: code %u, address %#llx, submission %llu job %u\n",
+		queue->slot, queue->status == DRM_Q35_QUEUE_HANG ? "hangs" : "has faulted",
+		queue->fault_code, queue->fault_addr, queue->bad_submission, queue->bad_job);
 	q35_queue_stop(queue);
 	up_read(&q35->reset_sem);
 	return;
@@ -438,8 +436,8 @@ int q35_queue_create(struct q35_client *client, struct q35_vm *vm,
 		ret = -ENOMEM;
 		goto err_put;
 	}
-	queue->writeback = dma_alloc_coherent(dev, PAGE_SIZE, &queue->writeback_dma,
-					      GFP_KERNEL_ACCOUNT);
+	queue->writeback =
+		dma_alloc_coherent(dev, PAGE_SIZE, &queue->writeback_dma, GFP_KERNEL_ACCOUNT);
 	if (!queue->writeback) {
 		ret = -ENOMEM;
 		goto err_free_ring;

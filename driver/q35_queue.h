@@ -15,9 +15,9 @@ struct q35_client;
 struct q35_job;
 struct q35_vm;
 
-#define Q35_RING_ORDER		10 /* 1024 descriptors, 128 KiB */
-#define Q35_TIMEOUT_DEFAULT_MS	(10 * MSEC_PER_SEC)
-#define Q35_TIMEOUT_MAX_MS	(600 * MSEC_PER_SEC)
+#define Q35_RING_ORDER 10 /* 1024 descriptors, 128 KiB */
+#define Q35_TIMEOUT_DEFAULT_MS (10 * MSEC_PER_SEC)
+#define Q35_TIMEOUT_MAX_MS (600 * MSEC_PER_SEC)
 
 struct q35_queue {
 	struct kref kref; /* the memory: the slot, the handle, each job and each fence */

@@ -29,7 +29,7 @@
 #include "q35_vm.h"
 
 /* How often a wait for the card looks whether it is still wanted. */
-#define Q35_DRAIN_SLICE_US	(100 * USEC_PER_MSEC)
+#define Q35_DRAIN_SLICE_US (100 * USEC_PER_MSEC)
 
 struct q35_va {
 	struct drm_gpuva base;
@@ -79,8 +79,8 @@ void q35_vm_set_root(struct q35_vm *vm)
 static bool q35_vm_invalidate(struct q35_vm *vm, bool killable)
 {
 	struct q35_device *q35 = vm->q35;
-	unsigned long deadline = jiffies + msecs_to_jiffies(vm->timeout_ms) +
-				 usecs_to_jiffies(Q35_RESET_TIMEOUT_US);
+	unsigned long deadline =
+		jiffies + msecs_to_jiffies(vm->timeout_ms) + usecs_to_jiffies(Q35_RESET_TIMEOUT_US);
 	bool lost;
 	int ret;
 
@@ -97,8 +97,7 @@ static bool q35_vm_invalidate(struct q35_vm *vm, bool killable)
 			       Q35_DRAIN_SLICE_US);
 		if (!ret)
 			return true;
-		if (drm_dev_is_unplugged(&q35->drm) ||
-		    (killable && fatal_signal_pending(current)))
+		if (drm_dev_is_unplugged(&q35->drm) || (killable && fatal_signal_pending(current)))
 			return false;
 	} while (ret == -ETIMEDOUT && time_before(jiffies, deadline));
 

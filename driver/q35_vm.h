@@ -11,8 +11,8 @@
 #include "q35_device.h"
 #include "q35_mmu.h"
 
-#define Q35_VA_START		SZ_2M /* null pointers and their offsets fault */
-#define Q35_MAX_BIND_OPS	1024 /* cap of drm_q35_vm_bind.ops */
+#define Q35_VA_START SZ_2M /* null pointers and their offsets fault */
+#define Q35_MAX_BIND_OPS 1024 /* cap of drm_q35_vm_bind.ops */
 
 struct q35_vm {
 	struct drm_gpuvm base; /* its references: mappings, the slot, and one of users */
