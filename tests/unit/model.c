@@ -4,6 +4,7 @@
  * here byte by byte, so that a single one can be wrong.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -288,7 +289,7 @@ TEST_F(model, gguf_tensors_read_back)
 	EXPECT_EQ(NULL, q35_file_tensor(self->file, 2));
 }
 
-TEST_F(model, a_file_cut_anywhere_is_refused)
+TEST_F_TIMEOUT(model, a_file_cut_anywhere_is_refused, 240)
 {
 	static const char safetensors[] = "{" SAFE_BETA "," SAFE_ALPHA "}";
 	size_t size;
@@ -311,29 +312,30 @@ TEST_F(model, a_file_cut_anywhere_is_refused)
 }
 
 /* No value of any header field may crash the reader or make it allocate without bounds. */
-TEST_F(model, hostile_numbers_anywhere_do_no_harm)
+TEST_F_TIMEOUT(model, hostile_numbers_anywhere_do_no_harm, 240)
 {
 	static const uint64_t values[] = {0,	    1,	       0x7fffffff,     0xffffffff,
 					  1ull << 32, 1ull << 61, (1ull << 63) - 1, 1ull << 63,
 					  UINT64_MAX, UINT64_MAX - 31};
 	struct rlimit limit = {256 << 20, 256 << 20};
 	size_t at, i, width;
+	int fd;
 
 #ifndef __SANITIZE_ADDRESS__ /* its shadow memory alone takes terabytes of addresses */
 	ASSERT_EQ(0, setrlimit(RLIMIT_AS, &limit));
 #else
 	(void)limit;
 #endif
+	save(self->path, &self->b, self->b.size);
+	fd = open(self->path, O_WRONLY);
+	ASSERT_LE(0, fd);
 	for (width = 4; width <= 8; width += 4) {
 		for (at = 4; at + width <= self->m.data; at++) {
-			uint8_t saved[8];
-
-			memcpy(saved, self->b.data + at, width);
 			for (i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
 				int ret;
 
-				memcpy(self->b.data + at, &values[i], width);
-				ret = open_bytes(self->path, &self->b, &self->file);
+				ASSERT_EQ(width, pwrite(fd, &values[i], width, (off_t)at));
+				ret = q35_file_open(self->path, &self->file);
 				ASSERT_TRUE(ret == 0 || ret == -EBADMSG)
 				{
 					TH_LOG("at %zu: %s", at, q35_error(NULL));
@@ -342,9 +344,10 @@ TEST_F(model, hostile_numbers_anywhere_do_no_harm)
 					q35_file_close(self->file);
 				self->file = NULL;
 			}
-			memcpy(self->b.data + at, saved, width);
+			ASSERT_EQ(width, pwrite(fd, self->b.data + at, width, (off_t)at));
 		}
 	}
+	close(fd);
 }
 
 static void set32(struct bytes *b, size_t at, uint32_t value)
@@ -440,7 +443,7 @@ TEST_F(model, gguf_names_that_occur_twice_are_refused)
 TEST_F(model, gguf_names_that_are_not_text_are_refused)
 {
 	static const char *const bad[] = {"al\xffha", "al\nha", "\xc0\x80pha", "al\xed\xa0\x80",
-					  "alph\xc3", "al\xc2\x9bx"};
+					  "alph\xc3", "al\xc2\x9bx", "al\xe0\x83\x80"};
 	size_t i;
 
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
