@@ -228,9 +228,8 @@ static inline int sync_status(int fd, uint32_t handle)
 	struct sync_file_info info = {0};
 	int file, ret;
 
-	ret = drmSyncobjExportSyncFile(fd, handle, &file);
-	if (ret)
-		return ret;
+	if (drmSyncobjExportSyncFile(fd, handle, &file))
+		return -errno;
 	ret = ioctl(file, SYNC_IOC_FILE_INFO, &info) ? -errno : info.status;
 	close(file);
 	return ret == 1 ? 0 : ret == 0 ? 1 : ret;
