@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # In a guest with the card: what users meet before the driver is loaded and without permission, the
 # kernel selftests, and the driver's coming and going. KTAP.
-# vm: -n
+# vm: -n -c x-fault=hang-fill
 . /kselftest/kselftest/ktap_helpers.sh
 
 # Succeeds if the command fails with one line on stderr that has all words of $1 in it.
