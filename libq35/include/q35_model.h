@@ -25,7 +25,8 @@ extern "C" {
 
 struct q35_file;
 
-enum q35_tensor_type { /* values of ggml; others can be listed but not read */
+/* Values of ggml; tensors of other types can be listed but not read. */
+enum q35_tensor_type {
 	Q35_TENSOR_F32 = 0,
 	Q35_TENSOR_F16 = 1,
 	Q35_TENSOR_I8 = 24,

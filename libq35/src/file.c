@@ -101,8 +101,8 @@ static int index_names(struct q35_file *file)
 
 	for (i = 1; i < file->tensor_count; i++)
 		if (!tensor_order(&file->by_name[i - 1], &file->by_name[i]))
-			return q35_fail(NULL, -EBADMSG, "%s: two tensors are called %s",
-					file->path, file->by_name[i]->name);
+			return q35_fail(NULL, -EBADMSG, "%s: two tensors are called %s", file->path,
+					file->by_name[i]->name);
 	for (i = 1; i < file->entry_count; i++)
 		if (!entry_order(&file->by_key[i - 1], &file->by_key[i]))
 			return q35_fail(NULL, -EBADMSG, "%s: key %s occurs twice", file->path,
@@ -254,8 +254,8 @@ int q35_tensor_read(const struct q35_tensor *tensor, uint64_t row, uint64_t coun
 }
 
 /* Part of a Q35 matrix: an I8 tensor of size bytes. */
-static int find_part(const struct q35_file *file, const char *name, const char *part,
-		     uint64_t size, const void **data)
+static int find_part(const struct q35_file *file, const char *name, const char *part, uint64_t size,
+		     const void **data)
 {
 	const struct q35_tensor *t;
 	char full[512];
@@ -266,8 +266,8 @@ static int find_part(const struct q35_file *file, const char *name, const char *
 		return q35_fail(NULL, -EBADMSG, "%s: Q35 matrix %s has no tensor %s", file->path,
 				name, full);
 	if (t->type != Q35_TENSOR_I8 || t->size != size)
-		return q35_fail(NULL, -EBADMSG, "%s: tensor %s is not I8 of %llu bytes",
-				file->path, full, (unsigned long long)size);
+		return q35_fail(NULL, -EBADMSG, "%s: tensor %s is not I8 of %llu bytes", file->path,
+				full, (unsigned long long)size);
 	*data = t->data;
 	return 0;
 }
@@ -308,13 +308,13 @@ int q35_file_weights(const struct q35_file *file, const char *name, struct q35_w
 	memcpy(shape, t->data, sizeof(shape));
 	if (shape[0] < 1 || shape[0] > (int32_t)dim_max || shape[1] < 1 ||
 	    shape[1] > (int32_t)dim_max)
-		return q35_fail(NULL, -EBADMSG, "%s: tensor %s: dimensions not 1 to %u",
-				file->path, full, dim_max);
+		return q35_fail(NULL, -EBADMSG, "%s: tensor %s: dimensions not 1 to %u", file->path,
+				full, dim_max);
 	if ((shape[2] != 0 && shape[2] != 128 && shape[2] != 256) ||
 	    shape[3] & ~(Q35_META_ZERO | Q35_META_MULTIPLIER) ||
 	    (shape[3] & Q35_META_MULTIPLIER && !shape[2]))
-		return q35_fail(NULL, -EBADMSG, "%s: tensor %s: unknown group or flags",
-				file->path, full);
+		return q35_fail(NULL, -EBADMSG, "%s: tensor %s: unknown group or flags", file->path,
+				full);
 	found.n = (uint32_t)shape[0];
 	found.k = (uint32_t)shape[1];
 	found.group = (uint16_t)shape[2];
@@ -325,10 +325,10 @@ int q35_file_weights(const struct q35_file *file, const char *name, struct q35_w
 		ret = find_part(file, name, "q35_tiles", q35_format_tiles_size(found.n, found.k),
 				&found.tiles);
 	if (!ret)
-		ret = find_part(file, name, "q35_meta",
-				q35_format_meta_size(found.n, found.k, found.group,
-						     found.meta_flags),
-				&found.meta);
+		ret = find_part(
+			file, name, "q35_meta",
+			q35_format_meta_size(found.n, found.k, found.group, found.meta_flags),
+			&found.meta);
 	if (!ret)
 		*w = found;
 	return ret;

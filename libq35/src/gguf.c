@@ -28,8 +28,8 @@ struct cursor {
 static const struct {
 	uint16_t elements, bytes;
 } ggml_types[] = {
-	[0] = {1, 4},	   [1] = {1, 2},     [2] = {32, 18},   [3] = {32, 20},
-	[6] = {32, 22},	   [7] = {32, 24},   [8] = {32, 34},   [9] = {32, 36},
+	[0] = {1, 4},	   [1] = {1, 2},      [2] = {32, 18},	 [3] = {32, 20},
+	[6] = {32, 22},	   [7] = {32, 24},    [8] = {32, 34},	 [9] = {32, 36},
 	[10] = {256, 84},  [11] = {256, 110}, [12] = {256, 144}, [13] = {256, 176},
 	[14] = {256, 210}, [15] = {256, 292}, [16] = {256, 66},	 [17] = {256, 74},
 	[18] = {256, 98},  [19] = {256, 50},  [20] = {32, 18},	 [21] = {256, 110},
@@ -254,8 +254,8 @@ static int parse_tensor(struct q35_file *file, struct cursor *c, uint64_t *offse
 	return 0;
 
 truncated:
-	return q35_fail(NULL, -EBADMSG, "%s: truncated in the description of tensor %s",
-			file->path, t->name);
+	return q35_fail(NULL, -EBADMSG, "%s: truncated in the description of tensor %s", file->path,
+			t->name);
 }
 
 static int by_data(const void *a, const void *b)
@@ -292,12 +292,11 @@ static int check_extents(struct q35_file *file)
 		if (!t->size)
 			t->size = (uint64_t)(limit - data);
 		if (t->size > (uint64_t)(end - data))
-			ret = q35_fail(NULL, -EBADMSG,
-				       "%s: truncated in the data of tensor %s", file->path,
-				       t->name);
+			ret = q35_fail(NULL, -EBADMSG, "%s: truncated in the data of tensor %s",
+				       file->path, t->name);
 		else if (next && (t->size > (uint64_t)(limit - data) || data == limit))
-			ret = q35_fail(NULL, -EBADMSG, "%s: tensors %s and %s overlap",
-				       file->path, t->name, next->name);
+			ret = q35_fail(NULL, -EBADMSG, "%s: tensors %s and %s overlap", file->path,
+				       t->name, next->name);
 	}
 	free(order);
 	return ret;

@@ -20,13 +20,13 @@ static const struct {
 	int type; /* enum q35_tensor_type */
 	uint32_t bytes;
 } dtypes[] = {
-	{"F32", Q35_TENSOR_F32, 4},	    {"F16", Q35_TENSOR_F16, 2},
-	{"BF16", Q35_TENSOR_BF16, 2},	    {"I8", Q35_TENSOR_I8, 1},
-	{"I32", Q35_TENSOR_I32, 4},	    {"F64", Q35_TENSOR_OTHER, 8},
-	{"I64", Q35_TENSOR_OTHER, 8},	    {"U64", Q35_TENSOR_OTHER, 8},
-	{"U32", Q35_TENSOR_OTHER, 4},	    {"I16", Q35_TENSOR_OTHER, 2},
-	{"U16", Q35_TENSOR_OTHER, 2},	    {"U8", Q35_TENSOR_OTHER, 1},
-	{"BOOL", Q35_TENSOR_OTHER, 1},	    {"F8_E4M3", Q35_TENSOR_OTHER, 1},
+	{"F32", Q35_TENSOR_F32, 4},	  {"F16", Q35_TENSOR_F16, 2},
+	{"BF16", Q35_TENSOR_BF16, 2},	  {"I8", Q35_TENSOR_I8, 1},
+	{"I32", Q35_TENSOR_I32, 4},	  {"F64", Q35_TENSOR_OTHER, 8},
+	{"I64", Q35_TENSOR_OTHER, 8},	  {"U64", Q35_TENSOR_OTHER, 8},
+	{"U32", Q35_TENSOR_OTHER, 4},	  {"I16", Q35_TENSOR_OTHER, 2},
+	{"U16", Q35_TENSOR_OTHER, 2},	  {"U8", Q35_TENSOR_OTHER, 1},
+	{"BOOL", Q35_TENSOR_OTHER, 1},	  {"F8_E4M3", Q35_TENSOR_OTHER, 1},
 	{"F8_E5M2", Q35_TENSOR_OTHER, 1},
 };
 
@@ -131,12 +131,13 @@ static int parse_metadata(struct q35_file *file, json_t *json)
 	file->entries = calloc(json_object_size(json) + 1, sizeof(*file->entries));
 	if (!file->entries)
 		return q35_fail(NULL, -ENOMEM, "%s: out of memory", file->path);
-	json_object_foreach(json, key, value) {
+	json_object_foreach(json, key, value)
+	{
 		struct q35_entry *e = &file->entries[file->entry_count];
 
 		if (!q35_name_valid(key, strlen(key), UINT16_MAX))
-			return q35_fail(NULL, -EBADMSG, "%s: the name of a metadata key is not text",
-					file->path);
+			return q35_fail(NULL, -EBADMSG,
+					"%s: the name of a metadata key is not text", file->path);
 		if (!json_is_string(value))
 			return q35_fail(NULL, -EBADMSG, "%s: the value of key %s is not a string",
 					file->path, key);
@@ -164,7 +165,8 @@ static int parse_header(struct q35_file *file, json_t *header, const uint8_t *da
 	file->tensors = calloc(json_object_size(header) + 1, sizeof(*file->tensors));
 	if (!file->tensors)
 		return q35_fail(NULL, -ENOMEM, "%s: out of memory", file->path);
-	json_object_foreach(header, name, value) {
+	json_object_foreach(header, name, value)
+	{
 		struct q35_tensor *t = &file->tensors[file->tensor_count];
 
 		if (!strcmp(name, "__metadata__")) {

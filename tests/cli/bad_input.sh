@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Bad input and bad luck: one line that names the thing, status 1, and nothing left behind.
+# shellcheck disable=SC1091,SC2034,SC2154 # what harness.inc defines or reads
 . "$(dirname "$0")/harness.inc"
 
 # Byte offset of a tensor's description in the model, behind its name.
@@ -11,6 +12,7 @@ described() { # TENSOR
 
 # Puts bytes, written as for printf, into the copy of the model.
 patch() { # OFFSET BYTES
+	# shellcheck disable=SC2059
 	printf "$2" | dd of="$work/model" bs=1 seek="$1" conv=notrunc status=none
 }
 
@@ -143,7 +145,7 @@ test_wrong_usage_is_status_2() {
 		"generate a --compare gpu" "perplexity a" "info" "info a b" "info a --device=cpu"; do
 		# shellcheck disable=SC2086
 		try "$q35" $arguments
-		[ $status = 2 ] || note "q35 $arguments: status $status"
+		[ "$status" = 2 ] || note "q35 $arguments: status $status"
 		[ "$(wc -l <"$work/err")" = 1 ] || note "q35 $arguments: $(cat "$work/err")"
 		grep -q '^q35: .*; see q35 .*--help$' "$work/err" ||
 			note "q35 $arguments: $(cat "$work/err")"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The way from a trained model to text, on the CPU.
+# shellcheck disable=SC1091,SC2034,SC2154 # what harness.inc defines or reads
 . "$(dirname "$0")/harness.inc"
 
 # Quantized once for all tests: run_tests empties the scratch folder each time.
@@ -80,7 +81,7 @@ test_logits_are_written_whole() {
 		"$q35" generate "$small" -n 1 --logits "$work/to/no/logits"
 	rm "$work/to/logits"
 	try sh -c "ulimit -f 0; exec '$q35' generate '$small' -n 3 --logits '$work/to/logits'"
-	[ $status = 1 ] || note "status $status on a full disk"
+	[ "$status" = 1 ] || note "status $status on a full disk"
 	only "$work/to"
 }
 
@@ -113,6 +114,7 @@ test_safetensors_are_quantized_under_their_own_names() {
 		printf "\\$(printf %03o ${#header})\0\0\0\0\0\0\0%s" "$header"
 		# floats from 0.5 to 2, by a byte that varies
 		for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+			# shellcheck disable=SC2059
 			printf "\0\0\\$(printf %03o $((i * 11)))\077"
 		done
 	} >"$work/model"

@@ -113,9 +113,12 @@ static void make_tiny(struct tiny *t)
 		const char *name;
 		uint32_t n, k;
 	} kinds[7] = {
-		{"attn_q", HEADS * HEAD_DIM, DIM},    {"attn_k", KV_HEADS * HEAD_DIM, DIM},
-		{"attn_v", KV_HEADS * HEAD_DIM, DIM}, {"attn_output", DIM, HEADS * HEAD_DIM},
-		{"ffn_gate", FF, DIM},		      {"ffn_up", FF, DIM},
+		{"attn_q", HEADS * HEAD_DIM, DIM},
+		{"attn_k", KV_HEADS * HEAD_DIM, DIM},
+		{"attn_v", KV_HEADS * HEAD_DIM, DIM},
+		{"attn_output", DIM, HEADS * HEAD_DIM},
+		{"ffn_gate", FF, DIM},
+		{"ffn_up", FF, DIM},
 		{"ffn_down", DIM, FF},
 	};
 	char name[40];
@@ -218,8 +221,9 @@ static void write_tiny(const struct tiny *t, const char *path, const char *extra
 
 	must(q35_writer_tensor(w, "token_embd.weight", Q35_TENSOR_F32, 2, table));
 	for (i = 0; i < 2 * LAYERS + 1; i++) {
-		snprintf(name, sizeof(name), i < 2 * LAYERS ? "blk.%zu.%s_norm.weight" :
-			 "output_norm.weight", i / 2, i % 2 ? "ffn" : "attn");
+		snprintf(name, sizeof(name),
+			 i < 2 * LAYERS ? "blk.%zu.%s_norm.weight" : "output_norm.weight", i / 2,
+			 i % 2 ? "ffn" : "attn");
 		must(q35_writer_tensor(w, name, Q35_TENSOR_F32, 1, &dim));
 	}
 	for (i = 0; i < MATRICES; i++) {
@@ -428,7 +432,8 @@ TEST_F(llama, tokens_one_by_one_give_the_same_bits_as_together)
 	}
 	llama_rewind(self->model);
 	for (i = 0; i < 4; i++) {
-		ASSERT_EQ(0, llama_feed(self->model, self->tokens + at, portions[i], false, &logits));
+		ASSERT_EQ(0,
+			  llama_feed(self->model, self->tokens + at, portions[i], false, &logits));
 		at += portions[i];
 		EXPECT_EQ(0, memcmp(together + (at - 1) * VOCABULARY, logits, VOCABULARY * 4));
 	}

@@ -29,20 +29,20 @@ static const struct {
 	float score;
 	int type;
 } words[] = {
-	{SPACE, -1, TOKEN_NORMAL},	    /* 259 */
-	{"a", -2, TOKEN_NORMAL},	    /* 260 */
-	{"b", -3, TOKEN_NORMAL},	    /* 261 */
-	{"c", -4, TOKEN_NORMAL},	    /* 262 */
-	{"ab", -10, TOKEN_NORMAL},	    /* 263 */
-	{"bc", -9, TOKEN_NORMAL},	    /* 264 */
-	{"abc", -20, TOKEN_NORMAL},	    /* 265 */
-	{SPACE "a", -5, TOKEN_NORMAL},	    /* 266 */
-	{"\xc3\xa9", -6, TOKEN_NORMAL},	    /* 267: é */
-	{"<ab>", 0, TOKEN_USER},	    /* 268 */
-	{"<ab>c", 0, TOKEN_USER},	    /* 269 */
-	{"cc", -30, TOKEN_NORMAL},	    /* 270 */
-	{"cc", -30, TOKEN_NORMAL},	    /* 271: a text twice */
-	{"aa", -7, TOKEN_CONTROL},	    /* 272 */
+	{SPACE, -1, TOKEN_NORMAL}, /* 259 */
+	{"a", -2, TOKEN_NORMAL}, /* 260 */
+	{"b", -3, TOKEN_NORMAL}, /* 261 */
+	{"c", -4, TOKEN_NORMAL}, /* 262 */
+	{"ab", -10, TOKEN_NORMAL}, /* 263 */
+	{"bc", -9, TOKEN_NORMAL}, /* 264 */
+	{"abc", -20, TOKEN_NORMAL}, /* 265 */
+	{SPACE "a", -5, TOKEN_NORMAL}, /* 266 */
+	{"\xc3\xa9", -6, TOKEN_NORMAL}, /* 267: é */
+	{"<ab>", 0, TOKEN_USER}, /* 268 */
+	{"<ab>c", 0, TOKEN_USER}, /* 269 */
+	{"cc", -30, TOKEN_NORMAL}, /* 270 */
+	{"cc", -30, TOKEN_NORMAL}, /* 271: a text twice */
+	{"aa", -7, TOKEN_CONTROL}, /* 272 */
 };
 
 #define WORDS (sizeof(words) / sizeof(words[0]))
@@ -128,13 +128,11 @@ FIXTURE_VARIANT(tokenizer)
 	bool prefix;
 };
 
-FIXTURE_VARIANT_ADD(tokenizer, plain)
-{
+FIXTURE_VARIANT_ADD(tokenizer, plain){
 	.prefix = false,
 };
 
-FIXTURE_VARIANT_ADD(tokenizer, with_space_prefix)
-{
+FIXTURE_VARIANT_ADD(tokenizer, with_space_prefix){
 	.prefix = true,
 };
 
@@ -195,15 +193,13 @@ TEST_F(tokenizer, characters_unknown_fall_back_to_bytes)
 
 TEST_F(tokenizer, spaces_are_kept_one_by_one)
 {
-	EXPECT_STREQ(variant->prefix ? "259 259 259 261" : "259 259 261",
-		     encoded(self->t, "  b"));
+	EXPECT_STREQ(variant->prefix ? "259 259 259 261" : "259 259 261", encoded(self->t, "  b"));
 	EXPECT_STREQ("", encoded(self->t, ""));
 }
 
 TEST_F(tokenizer, user_defined_tokens_are_cut_out_first_the_longest_foremost)
 {
-	EXPECT_STREQ(variant->prefix ? "266 268 266" : "260 268 260",
-		     encoded(self->t, "a<ab>a"));
+	EXPECT_STREQ(variant->prefix ? "266 268 266" : "260 268 260", encoded(self->t, "a<ab>a"));
 	EXPECT_STREQ("269", encoded(self->t, "<ab>c"));
 	EXPECT_STREQ("268 268", encoded(self->t, "<ab><ab>"));
 }
@@ -288,8 +284,12 @@ TEST(whole_characters_pass_however_they_are_cut)
 TEST(what_is_no_character_is_replaced)
 {
 #define BAD "\xef\xbf\xbd"
-	EXPECT_STREQ("a" BAD "b", streamed("a\xff" "b", 1));
-	EXPECT_STREQ("a" BAD "b", streamed("a\xe2\x96" "b", 1));
+	EXPECT_STREQ("a" BAD "b", streamed("a\xff"
+					   "b",
+					   1));
+	EXPECT_STREQ("a" BAD "b", streamed("a\xe2\x96"
+					   "b",
+					   1));
 	EXPECT_STREQ("a" BAD, streamed("a\xf0\x9f\x98", 1));
 	EXPECT_STREQ(BAD BAD, streamed("\xc0\x80", 1)); /* overlong */
 	EXPECT_STREQ(BAD BAD BAD, streamed("\xed\xa0\x80", 1)); /* surrogate */

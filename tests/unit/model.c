@@ -186,14 +186,14 @@ static int open_bytes(const char *path, const struct bytes *b, struct q35_file *
 	return q35_file_open(path, file);
 }
 
-#define EXPECT_REFUSED(self, error, sentence)                                                      \
-	do {                                                                                       \
-		EXPECT_EQ(error, open_bytes((self)->path, &(self)->b, &(self)->file));             \
-		EXPECT_NE(NULL, strstr(q35_error(NULL), sentence))                                 \
-		{                                                                                  \
-			TH_LOG("said: %s", q35_error(NULL));                                       \
-		}                                                                                  \
-		EXPECT_EQ(0, strncmp(q35_error(NULL), (self)->path, strlen((self)->path)));        \
+#define EXPECT_REFUSED(self, error, sentence)                                               \
+	do {                                                                                \
+		EXPECT_EQ(error, open_bytes((self)->path, &(self)->b, &(self)->file));      \
+		EXPECT_NE(NULL, strstr(q35_error(NULL), sentence))                          \
+		{                                                                           \
+			TH_LOG("said: %s", q35_error(NULL));                                \
+		}                                                                           \
+		EXPECT_EQ(0, strncmp(q35_error(NULL), (self)->path, strlen((self)->path))); \
 	} while (0)
 
 TEST_F(model, gguf_metadata_of_every_type_reads_back)
@@ -314,9 +314,16 @@ TEST_F_TIMEOUT(model, a_file_cut_anywhere_is_refused, 240)
 /* No value of any header field may crash the reader or make it allocate without bounds. */
 TEST_F_TIMEOUT(model, hostile_numbers_anywhere_do_no_harm, 240)
 {
-	static const uint64_t values[] = {0,	    1,	       0x7fffffff,     0xffffffff,
-					  1ull << 32, 1ull << 61, (1ull << 63) - 1, 1ull << 63,
-					  UINT64_MAX, UINT64_MAX - 31};
+	static const uint64_t values[] = {0,
+					  1,
+					  0x7fffffff,
+					  0xffffffff,
+					  1ull << 32,
+					  1ull << 61,
+					  (1ull << 63) - 1,
+					  1ull << 63,
+					  UINT64_MAX,
+					  UINT64_MAX - 31};
 	struct rlimit limit = {256 << 20, 256 << 20};
 	size_t at, i, width;
 	int fd;
@@ -442,8 +449,9 @@ TEST_F(model, gguf_names_that_occur_twice_are_refused)
 
 TEST_F(model, gguf_names_that_are_not_text_are_refused)
 {
-	static const char *const bad[] = {"al\xffha", "al\nha", "\xc0\x80pha", "al\xed\xa0\x80",
-					  "alph\xc3", "al\xc2\x9bx", "al\xe0\x83\x80"};
+	static const char *const bad[] = {"al\xffha",	    "al\nha",	"\xc0\x80pha",
+					  "al\xed\xa0\x80", "alph\xc3", "al\xc2\x9bx",
+					  "al\xe0\x83\x80"};
 	size_t i;
 
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -474,7 +482,10 @@ TEST_F(model, what_is_no_model_file_is_refused)
 	EXPECT_EQ(-EBADMSG, q35_file_open("/dev/null", &self->file));
 	self->b.size = 0;
 	EXPECT_REFUSED(self, -EBADMSG, "the file is empty");
-	put(&self->b, "\x7f" "ELF, or so one thinks", 20);
+	put(&self->b,
+	    "\x7f"
+	    "ELF, or so one thinks",
+	    20);
 	EXPECT_REFUSED(self, -EBADMSG, "neither a GGUF nor a safetensors file");
 }
 
@@ -508,7 +519,7 @@ TEST_F(model, safetensors_read_back)
 
 TEST_F(model, safetensors_that_are_inconsistent_are_refused)
 {
-#define T(dtype, shape, begin, end)                                                                \
+#define T(dtype, shape, begin, end) \
 	"{\"t\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" begin "," end "]}}"
 	static const struct {
 		const char *header, *sentence;
@@ -537,7 +548,8 @@ TEST_F(model, safetensors_that_are_inconsistent_are_refused)
 		{T("F32", "[\"8\"]", "0", "32"), "not a natural number"},
 		{T("F32", "[2,2,2,1,1]", "0", "32"), "more than 4 dimensions"},
 		{T("F32", "[4611686018427387904,4]", "0", "0"), "do not fit its shape"},
-		{"{" SAFE_ALPHA ",\"t\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[20,32]}}",
+		{"{" SAFE_ALPHA
+		 ",\"t\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[20,32]}}",
 		 "tensor t does not begin where the one before it ends"},
 	};
 	size_t i;

@@ -65,9 +65,8 @@ static void show(struct generate *g, uint32_t token)
 
 static int save_logits(struct generate *g, const float *logits)
 {
-	if (g->logits &&
-	    fwrite(logits, sizeof(*logits), g->session.shape.vocabulary, g->logits) !=
-		    g->session.shape.vocabulary)
+	if (g->logits && fwrite(logits, sizeof(*logits), g->session.shape.vocabulary, g->logits) !=
+				 g->session.shape.vocabulary)
 		return fail("%s: %s", g->logits_path, strerror(errno));
 	return DONE;
 }
@@ -118,8 +117,8 @@ static int prepare(struct generate *g)
 	if (count + bos > context || count + bos == 0) {
 		free(tokens);
 		return count ? fail("the prompt is %zu tokens long, the model's context %u",
-				    count + bos, context) :
-			       fail("no prompt, and the model begins with no token of its own");
+				    count + bos, context)
+			     : fail("no prompt, and the model begins with no token of its own");
 	}
 	g->prompt_tokens = count + bos;
 	if (g->wanted > context - g->prompt_tokens) {
@@ -202,7 +201,8 @@ static int report(struct generate *g)
 				 (json_int_t)g->prompt_tokens, "generated_tokens",
 				 (json_int_t)generated, "stopped", g->stopped, "prompt_seconds",
 				 g->prompt_seconds, "prompt_tokens_per_second", prompt_rate,
-				 "generation_seconds", seconds, "generated_tokens_per_second", rate);
+				 "generation_seconds", seconds, "generated_tokens_per_second",
+				 rate);
 		if (!json)
 			return fail("the text is no UTF-8 or out of memory");
 		if (session_report_json(&g->session, json)) {

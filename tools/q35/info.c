@@ -121,7 +121,8 @@ static int list(const struct q35_file *file, bool json)
 							 "bytes", (json_int_t)t->size));
 	}
 	if (json)
-		return print_json(json_pack("{s:o, s:o}", "metadata", metadata, "tensors", tensors));
+		return print_json(
+			json_pack("{s:o, s:o}", "metadata", metadata, "tensors", tensors));
 	json_decref(metadata);
 	json_decref(tensors);
 	return DONE;

@@ -286,8 +286,8 @@ static int load(struct llama *l)
 	return create_buffers(l);
 }
 
-int llama_load(struct q35 *dev, const struct q35_file *file, const char *path,
-	       uint32_t positions, struct llama **model)
+int llama_load(struct q35 *dev, const struct q35_file *file, const char *path, uint32_t positions,
+	       struct llama **model)
 {
 	struct llama *l = calloc(1, sizeof(*l));
 

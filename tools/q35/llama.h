@@ -36,8 +36,8 @@ int llama_read_shape(const struct q35_file *file, const char *path, struct llama
  * Puts the weights onto the device, with room for the keys and values of positions tokens. The file
  * must outlive the model: embeddings are read from it.
  */
-int llama_load(struct q35 *dev, const struct q35_file *file, const char *path,
-	       uint32_t positions, struct llama **model);
+int llama_load(struct q35 *dev, const struct q35_file *file, const char *path, uint32_t positions,
+	       struct llama **model);
 void llama_free(struct llama *model);
 
 /*

@@ -74,16 +74,16 @@ static int read_text(struct perplexity *p)
 /* -log of the probability that logits give to token. */
 static double surprise(const float *logits, uint32_t vocabulary, uint32_t token)
 {
-	float most = logits[0];
-	double sum = 0;
-	uint32_t i;
+	uint32_t best = 0, i;
+	double others = 0; /* likelihood relative to the best one's */
 
 	for (i = 1; i < vocabulary; i++)
-		if (logits[i] > most)
-			most = logits[i];
+		if (logits[i] > logits[best])
+			best = i;
 	for (i = 0; i < vocabulary; i++)
-		sum += exp((double)logits[i] - most);
-	return log(sum) - ((double)logits[token] - most);
+		if (i != best)
+			others += exp((double)logits[i] - logits[best]);
+	return log1p(others) + logits[best] - logits[token];
 }
 
 /* One window: <s> and all tokens but the last are fed, all tokens are predicted. */
@@ -186,7 +186,8 @@ static int parse(struct perplexity *p, int argc, char **argv)
 		switch (c) {
 		case 'n':
 			if (!parse_count(optarg, 1, UINT64_MAX, &p->limit))
-				return usage("perplexity", "--tokens %s: not a number from 1", optarg);
+				return usage("perplexity", "--tokens %s: not a number from 1",
+					     optarg);
 			break;
 		case 'd':
 			p->device = optarg;

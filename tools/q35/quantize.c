@@ -78,8 +78,7 @@ static void help(void)
 
 static bool is_float(const struct q35_tensor *t)
 {
-	return t->type == Q35_TENSOR_F32 || t->type == Q35_TENSOR_F16 ||
-	       t->type == Q35_TENSOR_BF16;
+	return t->type == Q35_TENSOR_F32 || t->type == Q35_TENSOR_F16 || t->type == Q35_TENSOR_BF16;
 }
 
 static uint64_t elements(const struct q35_tensor *t)
@@ -209,8 +208,7 @@ static int describe(struct quantize *q)
 	if (!ret)
 		ret = q35_writer_u32(q->writer, "q35.window_bits", w.window_bits);
 	if (!ret)
-		ret = q35_writer_i8_array(q->writer, "q35.codebook", w.codebook,
-					  Q35_CODEBOOK_SIZE);
+		ret = q35_writer_i8_array(q->writer, "q35.codebook", w.codebook, Q35_CODEBOOK_SIZE);
 	for (i = 0; i < q->count && !ret; i++) {
 		const struct q35_tensor *t = q->items[i].tensor;
 
@@ -251,11 +249,11 @@ static void report(struct quantize *q, const char *name, const struct q35_tensor
 	if (q->json && name) {
 		json_t *rmse = part->variance > 0 ? json_real(deviation) : json_null();
 
-		json_array_append_new(
-			q->rows, json_pack("{s:s, s:[I, I], s:f, s:f, s:o}", "name", name, "shape",
-					   (json_int_t)t->shape[0], (json_int_t)t->shape[1],
-					   "bits_per_weight", bits, "ratio_to_f32", 32 / bits,
-					   "rmse_over_std", rmse));
+		json_array_append_new(q->rows,
+				      json_pack("{s:s, s:[I, I], s:f, s:f, s:o}", "name", name,
+						"shape", (json_int_t)t->shape[0],
+						(json_int_t)t->shape[1], "bits_per_weight", bits,
+						"ratio_to_f32", 32 / bits, "rmse_over_std", rmse));
 		return;
 	}
 	if (q->json)
@@ -380,8 +378,8 @@ static int write_all(struct quantize *q)
 		printf("%-28s %14s %12s %7s %10s\n", "tensor", "shape", "bits/weight", "ratio",
 		       "RMSE/std");
 	for (i = 0; i < q->count; i++) {
-		ret = q->items[i].quantize ? write_matrix(q, &q->items[i]) :
-					     write_copy(q, &q->items[i]);
+		ret = q->items[i].quantize ? write_matrix(q, &q->items[i])
+					   : write_copy(q, &q->items[i]);
 		if (ret)
 			return ret;
 	}
@@ -401,9 +399,10 @@ static int summarize(struct quantize *q)
 	stat(q->out, &out);
 	report(q, NULL, NULL, &q->totals);
 	if (q->json) {
-		json_t *rmse = q->totals.variance > 0 ?
-				       json_real(sqrt(q->totals.error_squares / q->totals.variance)) :
-				       json_null();
+		json_t *rmse =
+			q->totals.variance > 0
+				? json_real(sqrt(q->totals.error_squares / q->totals.variance))
+				: json_null();
 
 		return print_json(json_pack(
 			"{s:s, s:I, s:f, s:f, s:o, s:I, s:I, s:f, s:O}", "format",
@@ -446,9 +445,9 @@ static int quantize(struct quantize *q)
 static int parse(struct quantize *q, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"output", required_argument, NULL, 'o'}, {"format", required_argument, NULL, 'f'},
+		{"output", required_argument, NULL, 'o'},  {"format", required_argument, NULL, 'f'},
 		{"threads", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'},	    {0},
+		{"help", no_argument, NULL, 'h'},	   {0},
 	};
 	uint64_t value;
 	size_t i;

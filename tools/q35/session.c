@@ -53,9 +53,10 @@ static int compare(struct session *s, const float *logits, const float *referenc
 			memcpy(&got, &logits[i], sizeof(got));
 			memcpy(&wanted, &reference[i], sizeof(wanted));
 			if (got != wanted)
-				return fail("token %llu, logit %u: %g (0x%08x), on the CPU %g (0x%08x)",
-					    (unsigned long long)s->compared, i, logits[i], got,
-					    reference[i], wanted);
+				return fail(
+					"token %llu, logit %u: %g (0x%08x), on the CPU %g (0x%08x)",
+					(unsigned long long)s->compared, i, logits[i], got,
+					reference[i], wanted);
 		}
 		s->compared++;
 		logits += s->shape.vocabulary;
@@ -106,7 +107,8 @@ int session_report(struct session *s)
 
 	if (get(s, &info, &c))
 		return FAILED;
-	fprintf(stderr, "device      %s%s%s%s: %llu jobs in %llu submissions, %.3f GMAC, %s of weights\n",
+	fprintf(stderr,
+		"device      %s%s%s%s: %llu jobs in %llu submissions, %.3f GMAC, %s of weights\n",
 		info.name, info.is_card ? "" : " (", info.is_card ? "" : info.isa,
 		info.is_card ? "" : " kernels)", (unsigned long long)work->jobs,
 		(unsigned long long)work->submissions, (double)work->macs * 1e-9,
@@ -130,7 +132,8 @@ int session_report(struct session *s)
 			(double)c.busy_ns * 1e-9);
 	}
 	if (s->reference)
-		fprintf(stderr, "compared    %llu tokens x %u logits: the same bits as on the CPU\n",
+		fprintf(stderr,
+			"compared    %llu tokens x %u logits: the same bits as on the CPU\n",
 			(unsigned long long)s->compared, s->shape.vocabulary);
 	return DONE;
 }
@@ -144,15 +147,14 @@ int session_report_json(struct session *s, json_t *json)
 
 	if (get(s, &info, &c))
 		return FAILED;
-	part = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "device", info.name, "is_card", info.is_card, "jobs",
-			 (json_int_t)work->jobs, "submissions", (json_int_t)work->submissions,
-			 "macs", (json_int_t)work->macs, "weight_bytes",
-			 (json_int_t)work->weight_bytes, "counted_jobs", (json_int_t)c.jobs,
-			 "counted_macs", (json_int_t)c.macs, "model_cycles", (json_int_t)c.cycles,
-			 "model_stall_cycles", (json_int_t)c.stall_cycles, "memory_bytes",
-			 (json_int_t)c.memory_bytes, "link_bytes", (json_int_t)c.link_bytes,
-			 "busy_ns", (json_int_t)c.busy_ns);
+	part = json_pack(
+		"{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "device",
+		info.name, "is_card", info.is_card, "jobs", (json_int_t)work->jobs, "submissions",
+		(json_int_t)work->submissions, "macs", (json_int_t)work->macs, "weight_bytes",
+		(json_int_t)work->weight_bytes, "counted_jobs", (json_int_t)c.jobs, "counted_macs",
+		(json_int_t)c.macs, "model_cycles", (json_int_t)c.cycles, "model_stall_cycles",
+		(json_int_t)c.stall_cycles, "memory_bytes", (json_int_t)c.memory_bytes,
+		"link_bytes", (json_int_t)c.link_bytes, "busy_ns", (json_int_t)c.busy_ns);
 	if (s->reference)
 		json_object_set_new(json, "compared_tokens", json_integer((json_int_t)s->compared));
 	return json_object_update_new(json, part) ? fail("out of memory") : DONE;

@@ -21,12 +21,12 @@
 #define VOCABULARY_MAX (1u << 24)
 
 enum token_type { /* of ggml */
-	TOKEN_NORMAL = 1,
-	TOKEN_UNKNOWN = 2,
-	TOKEN_CONTROL = 3,
-	TOKEN_USER = 4,
-	TOKEN_UNUSED = 5,
-	TOKEN_BYTE = 6,
+		  TOKEN_NORMAL = 1,
+		  TOKEN_UNKNOWN = 2,
+		  TOKEN_CONTROL = 3,
+		  TOKEN_USER = 4,
+		  TOKEN_UNUSED = 5,
+		  TOKEN_BYTE = 6,
 };
 
 struct token {
