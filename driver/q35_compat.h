@@ -7,8 +7,10 @@
 #ifndef Q35_COMPAT_H
 #define Q35_COMPAT_H
 
-#include <linux/version.h>
+#include <linux/mm.h>
 
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
 #include <drm/drm_gpuvm.h>
 #include <drm/gpu_scheduler.h>
 
@@ -107,6 +109,21 @@ static inline int q35_gpuvm_map(struct drm_gpuvm *vm, void *priv, u64 va, u64 si
 	return drm_gpuvm_sm_map(vm, priv, va, size, obj, offset);
 #endif
 }
+
+static inline bool q35_vma_is_cow_mapping(struct vm_area_struct *vma)
+{
+#ifdef Q35_HAVE_VMA_IS_COW_MAPPING
+	return vma_is_cow_mapping(vma);
+#else
+	return is_cow_mapping(vma->vm_flags);
+#endif
+}
+
+#ifdef Q35_HAVE_DRIVER_GEM_GPUVA
+#define Q35_DRIVER_GEM_GPUVA DRIVER_GEM_GPUVA
+#else
+#define Q35_DRIVER_GEM_GPUVA 0
+#endif
 
 #ifdef Q35_HAVE_GPUVM_BO_OBTAIN_LOCKED
 #define q35_gpuvm_bo_obtain drm_gpuvm_bo_obtain_locked

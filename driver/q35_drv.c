@@ -384,8 +384,8 @@ static const struct file_operations q35_fops = {
 };
 
 static const struct drm_driver q35_driver = {
-	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM | DRIVER_GEM_GPUVA | DRIVER_SYNCOBJ |
-			   DRIVER_SYNCOBJ_TIMELINE,
+	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM | Q35_DRIVER_GEM_GPUVA |
+			   DRIVER_SYNCOBJ | DRIVER_SYNCOBJ_TIMELINE,
 	.open = q35_open,
 	.postclose = q35_postclose,
 	.show_fdinfo = q35_show_fdinfo,

@@ -208,7 +208,7 @@ static const struct vm_operations_struct q35_device_vm_ops = {
 
 static int q35_device_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 {
-	if (is_cow_mapping(vma->vm_flags))
+	if (q35_vma_is_cow_mapping(vma))
 		return -EINVAL;
 	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_page_prot = pgprot_writecombine(vm_get_page_prot(vma->vm_flags));
