@@ -126,5 +126,6 @@ void *q35_coalesce_thread(void *asic);
 /* ---- regs.c ---- */
 
 void q35_regs_reset(Q35Asic *asic);
+void q35_regs_restored(Q35Asic *asic);
 
 #endif /* Q35_ENGINE_H */

@@ -73,6 +73,19 @@ void q35_regs_reset(Q35Asic *asic)
     asic->time_latch = 0;
 }
 
+/* Registers that came from outside: as if software had written them. */
+void q35_regs_restored(Q35Asic *asic)
+{
+    uint32_t q, i;
+
+    asic->regs[Q35_REG_CONTROL / 4] &= card_mask[Q35_REG_CONTROL / 4];
+    for (q = 0; q < Q35_QUEUES_MAX; q++) {
+        for (i = 0; i < Q35_QUEUE_REGS; i++) {
+            asic->queue[q].regs[i] &= queue_mask[i];
+        }
+    }
+}
+
 static uint32_t read_counter(Q35Counters *counters, uint32_t offset)
 {
     uint32_t i = offset / 8;

@@ -167,6 +167,7 @@ bool q35_asic_restored(Q35Asic *asic)
     uint32_t i;
 
     pthread_mutex_lock(&asic->lock);
+    q35_regs_restored(asic);
     for (i = 0; i < asic->config.queues; i++) {
         good = good && restore_queue(asic, &asic->queue[i]);
     }

@@ -20,7 +20,7 @@
 #define PAGE 4096ull
 #define MEMORY_SIZE (64ull << 20)
 #define SYSTEM_SIZE (64ull << 20)
-#define SYSTEM_BASE 0x100000000ull /* DMA address of system memory's first byte */
+#define SYSTEM_BASE 0x3000000ull /* DMA address of system memory's first byte */
 #define VA_BASE 0x40000000ull /* where card_alloc() maps */
 #define VA_PAGES 32768
 
