@@ -56,15 +56,12 @@ static inline uint32_t random_below(uint64_t *seed, uint32_t limit)
 	return (uint32_t)((uint64_t)random_u32(seed) * limit >> 32);
 }
 
-/* Gaussian enough: the sum of 12 uniform ones, less 6. */
+/* Gaussian, by Box and Muller. */
 static inline float random_normal(uint64_t *seed)
 {
-	double sum = 0;
-	int i;
+	double radius = sqrt(-2 * log((random_u32(seed) + 1.0) / 4294967296.0));
 
-	for (i = 0; i < 12; i++)
-		sum += random_u32(seed) / 4294967296.0;
-	return (float)(sum - 6);
+	return (float)(radius * cos(random_u32(seed) * (2 * M_PI / 4294967296.0)));
 }
 
 static inline float *random_normals(uint64_t seed, size_t count)

@@ -23,7 +23,7 @@ FIXTURE_VARIANT(cases)
 };
 
 FIXTURE_VARIANT_ADD(cases, t8){Q35_T8, 0.1036, 16};
-FIXTURE_VARIANT_ADD(cases, s_minmax){Q35_S_MINMAX, 0.195, 32};
+FIXTURE_VARIANT_ADD(cases, s_minmax){Q35_S_MINMAX, 0.203, 32};
 FIXTURE_VARIANT_ADD(cases, s_lloyd){Q35_S_LLOYD, 0.1475, 32};
 
 FIXTURE_SETUP(cases)
@@ -363,9 +363,9 @@ TEST_F(cases, odd_dimensions)
 	}
 }
 
-TEST_F(cases, numerical_stability)
+TEST_F_TIMEOUT(cases, numerical_stability, 120)
 {
-	const uint32_t m = 5, n = 64, k = 8200, bad = 2;
+	const uint32_t m = 5, n = 19, k = 8200, bad = 2;
 	float *x = random_normals(60, (size_t)m * k), *y = malloc(m * n * sizeof(float));
 	float *clean = malloc(m * n * sizeof(float)), *w = random_normals(61, (size_t)n * k);
 	static const float not_finite[] = {NAN, INFINITY, -INFINITY};

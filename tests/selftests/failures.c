@@ -103,7 +103,8 @@ TEST_F(failures, a_queue_may_be_destroyed_at_work)
 	q35_queue_destroy(queue);
 }
 
-TEST_F(failures, full_device_memory_is_an_error_and_no_more)
+/* It takes as long as the driver takes to zero all of it. */
+TEST_F_TIMEOUT(failures, full_device_memory_is_an_error_and_no_more, 120)
 {
 	struct q35_buffer *buffers[1024], *last;
 	struct q35_info before, full, after;
