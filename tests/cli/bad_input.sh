@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Bad input and bad luck: one line that names the thing, status 1, and nothing left behind.
-# shellcheck disable=SC1091,SC2034,SC2154 # what harness.inc defines or reads
+# shellcheck disable=SC2034,SC2317 # run_tests calls the tests by name and reads skip
 . "$(dirname "$0")/harness.inc"
 
 # Byte offset of a tensor's description in the model, behind its name.
@@ -54,7 +54,7 @@ test_file_without_permission_is_named() {
 
 test_truncated_model_names_where() {
 	for size in 10 1000 5000 10000 1000000; do
-		head -c $size "$model" >"$work/model"
+		head -c "$size" "$model" >"$work/model"
 		quantize_refused "truncated"
 		grep -qF "$work/model: " "$work/err" || note "no file in $(cat "$work/err")"
 	done
@@ -108,7 +108,7 @@ test_full_standard_output_is_an_error() {
 	[ -e /dev/full ] || { skip="no /dev/full"; return; }
 	status=0
 	"$q35" info "$model" >/dev/full 2>"$work/err" || status=$?
-	[ $status = 1 ] || note "status $status"
+	[ "$status" = 1 ] || note "status $status"
 	grep -q '^q35: standard output' "$work/err" || note "said $(cat "$work/err")"
 }
 
@@ -130,7 +130,7 @@ test_interrupted_quantization_leaves_nothing() {
 	kill -TERM $!
 	status=0
 	wait $! || status=$?
-	[ $status = 1 ] || note "status $status"
+	[ "$status" = 1 ] || note "status $status"
 	[ "$(cat "$work/err")" = "q35: interrupted" ] || note "said $(cat "$work/err")"
 	only "$work/to"
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The way from a trained model to text, on the CPU.
-# shellcheck disable=SC1091,SC2034,SC2154 # what harness.inc defines or reads
+# shellcheck disable=SC2034,SC2317 # run_tests calls the tests by name and reads skip
 . "$(dirname "$0")/harness.inc"
 
 # Quantized once for all tests: run_tests empties the scratch folder each time.
@@ -35,7 +35,7 @@ test_quantize_says_bits_ratio_and_error_per_tensor_and_in_all() {
 
 test_every_format_runs() {
 	for format in s-minmax s-lloyd; do
-		succeeds "$q35" quantize "$model" -o "$work/$format" -f $format
+		succeeds "$q35" quantize "$model" -o "$work/$format" -f "$format"
 		succeeds "$q35" generate "$work/$format" -p In -n 4
 		succeeds "$q35" info "$work/$format"
 		grep -q "^q35.format *\"$format\"$" "$work/out" || note "$(cat "$work/out")"
@@ -144,7 +144,7 @@ test_help_and_version() {
 		grep -q "^  $command " "$work/out" || note "no $command in the help"
 	done
 	for command in quantize generate perplexity info; do
-		succeeds "$q35" $command --help
+		succeeds "$q35" "$command" --help
 		grep -q "^usage: q35 $command " "$work/out" || note "$(cat "$work/out")"
 	done
 	succeeds "$q35" info --device=cpu
