@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Makes the card's shared object safe to preload into an installed QEMU; a QEMU with the card built
- * in does without this file. QEMU promises no binary interface, so before any structure of its is
- * used, the layouts that this object was compiled with are compared with those that QEMU publishes.
+ * Makes the card's shared object safe to preload into an installed QEMU; a QEMU with the
+ * card built in does without this file. QEMU promises no binary interface, so before any
+ * structure of its is used, the layouts that this object was compiled with are compared
+ * with those that QEMU publishes.
  */
 #include "qemu/osdep.h"
 #include "qemu/module.h"
@@ -17,10 +18,11 @@ static void q35_preload_refuse(const char *what)
     g_autoptr(VersionInfo) version = qmp_query_version(&error_abort);
 
     /* QEMU's own error reporting does not work so early. */
-    fprintf(stderr, "q35-accel: built for QEMU %d.%d, this is %" PRId64 ".%" PRId64 ".%" PRId64
+    fprintf(stderr,
+            "q35-accel: built for QEMU %d.%d, this is %" PRId64 ".%" PRId64 ".%" PRId64
             " (%s differs): rebuild it with this QEMU installed: make clean all\n",
-            QEMU_VERSION_MAJOR, QEMU_VERSION_MINOR, version->qemu->major, version->qemu->minor,
-            version->qemu->micro, what);
+            QEMU_VERSION_MAJOR, QEMU_VERSION_MINOR, version->qemu->major,
+            version->qemu->minor, version->qemu->micro, what);
     exit(1);
 }
 
@@ -28,15 +30,17 @@ static void q35_preload_check_version(void)
 {
     g_autoptr(VersionInfo) version = qmp_query_version(&error_abort);
 
-    if (version->qemu->major != QEMU_VERSION_MAJOR || version->qemu->minor != QEMU_VERSION_MINOR) {
+    if (version->qemu->major != QEMU_VERSION_MAJOR ||
+        version->qemu->minor != QEMU_VERSION_MINOR) {
         q35_preload_refuse("the version");
     }
 }
 
 /*
- * After all of QEMU's own types are known. Properties and VMState fields of PCIDevice tell where
- * some of its fields are: the first ones, the last one and some between, so that the sizes of all
- * that it embeds (DeviceState, AddressSpace, MemoryRegion …) are right too.
+ * After all of QEMU's own types are known. Properties and VMState fields of PCIDevice
+ * tell where some of its fields are: the first ones, the last one and some between, so
+ * that the sizes of all that it embeds (DeviceState, AddressSpace, MemoryRegion …) are
+ * right too.
  */
 static void q35_preload_check_layout(void)
 {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The Q35 card as a PCI Express function. The card itself is asic/; this gives it BARs, DMA,
- * interrupts, properties, reset and migration.
+ * The Q35 card as a PCI Express function. The card itself is asic/; this gives it BARs,
+ * DMA, interrupts, properties, reset and migration.
  *
- * The card's workers never take the big QEMU lock (BQL), so whoever holds it may wait for them. To
- * that end the function's DMA reaches memory only, never MMIO: its address space has no bounce
- * buffers, and mapping what is not memory fails, which the card reports as a fault.
+ * The card's workers never take the big QEMU lock (BQL), so whoever holds it may wait for
+ * them. To that end the function's DMA reaches memory only, never MMIO: its address space
+ * has no bounce buffers, and mapping what is not memory fails, which the card reports as
+ * a fault.
  */
 #include "qemu/osdep.h"
 #include "qemu/host-utils.h"
@@ -99,7 +100,9 @@ static void q35_accel_thread_leave(void *opaque)
     rcu_unregister_thread();
 }
 
-/* Vectors raised while the machine is stopped are state: they are sent when it goes on. */
+/*
+ * Vectors raised while the machine is stopped are state: they are sent when it goes on.
+ */
 static void q35_accel_raise_bh(void *opaque)
 {
     Q35AccelState *s = opaque;
@@ -154,19 +157,22 @@ static const MemoryRegionOps q35_accel_ops = {
 
 /* ---- Life ---- */
 
-static bool q35_accel_check_range(const char *name, uint64_t value, uint64_t max, Error **errp)
+static bool q35_accel_check_range(const char *name, uint64_t value, uint64_t max,
+                                  Error **errp)
 {
     if (value >= 1 && value <= max) {
         return true;
     }
-    error_setg(errp, "q35-accel: %s=%" PRIu64 ": must be from 1 to %" PRIu64, name, value, max);
+    error_setg(errp, "q35-accel: %s=%" PRIu64 ": must be from 1 to %" PRIu64, name, value,
+               max);
     return false;
 }
 
 static bool q35_accel_check(Q35AccelState *s, Error **errp)
 {
     if (s->vram < 1 * MiB || !is_power_of_2(s->vram)) {
-        error_setg(errp, "q35-accel: vram=%" PRIu64 ": must be a power of two from 1M up", s->vram);
+        error_setg(errp, "q35-accel: vram=%" PRIu64 ": must be a power of two from 1M up",
+                   s->vram);
         return false;
     }
     if (s->fault && strcmp(s->fault, "hang-fill")) {
@@ -225,16 +231,19 @@ static void q35_accel_realize(PCIDevice *pdev, Error **errp)
     DeviceState *dev = DEVICE(pdev);
 
     if (!q35_accel_check(s, errp) ||
-        !memory_region_init_ram(&s->memory, OBJECT(s), "q35-accel.memory", s->vram, errp)) {
+        !memory_region_init_ram(&s->memory, OBJECT(s), "q35-accel.memory", s->vram,
+                                errp)) {
         return;
     }
     memory_region_init_io(&s->regs, OBJECT(s), &q35_accel_ops, s, "q35-accel.regs",
                           Q35_REGS_SIZE);
     pci_register_bar(pdev, Q35_BAR_REGS,
-                     PCI_BASE_ADDRESS_SPACE_MEMORY | PCI_BASE_ADDRESS_MEM_TYPE_64, &s->regs);
+                     PCI_BASE_ADDRESS_SPACE_MEMORY | PCI_BASE_ADDRESS_MEM_TYPE_64,
+                     &s->regs);
     pci_register_bar(pdev, Q35_BAR_MEMORY,
                      PCI_BASE_ADDRESS_SPACE_MEMORY | PCI_BASE_ADDRESS_MEM_TYPE_64 |
-                     PCI_BASE_ADDRESS_MEM_PREFETCH, &s->memory);
+                         PCI_BASE_ADDRESS_MEM_PREFETCH,
+                     &s->memory);
     if (msix_init_exclusive_bar(pdev, Q35_VECTORS, Q35_BAR_MSIX, errp)) {
         return;
     }
@@ -256,7 +265,8 @@ static void q35_accel_realize(PCIDevice *pdev, Error **errp)
         msix_uninit_exclusive_bar(pdev);
         return;
     }
-    s->vmstate_change = qdev_add_vm_change_state_handler(dev, q35_accel_vmstate_change, s);
+    s->vmstate_change =
+        qdev_add_vm_change_state_handler(dev, q35_accel_vmstate_change, s);
 }
 
 static void q35_accel_exit(PCIDevice *pdev)
@@ -278,7 +288,8 @@ static void q35_accel_reset_hold(Object *obj, ResetType type)
     qatomic_set(&s->raised, 0);
 }
 
-static void q35_accel_config_write(PCIDevice *pdev, uint32_t addr, uint32_t value, int len)
+static void q35_accel_config_write(PCIDevice *pdev, uint32_t addr, uint32_t value,
+                                   int len)
 {
     pci_default_write_config(pdev, addr, value, len);
     pcie_cap_flr_write_config(pdev, addr, value, len);
@@ -286,6 +297,7 @@ static void q35_accel_config_write(PCIDevice *pdev, uint32_t addr, uint32_t valu
 
 /* ---- Migration: the workers are paused, for the machine is stopped ---- */
 
+/* clang-format off: it knows no VMState tables */
 static const VMStateDescription vmstate_q35_fault = {
     .name = "q35-accel/fault",
     .version_id = 1,
@@ -405,6 +417,7 @@ static const VMStateDescription vmstate_q35_accel = {
         VMSTATE_END_OF_LIST()
     }
 };
+/* clang-format on */
 
 /* ---- Type ---- */
 
@@ -444,15 +457,19 @@ static void q35_accel_class_init(ObjectClass *klass, void *data)
     device_class_set_props(dc, q35_accel_properties);
     q35_accel_describe(klass, "vram", "device memory, a power of two from 1M up");
     q35_accel_describe(klass, "queues", "command queues, 1 to 64");
-    q35_accel_describe(klass, "threads", "host threads that compute, 1 to 64; 0: one a processor");
+    q35_accel_describe(klass, "threads",
+                       "host threads that compute, 1 to 64; 0: one a processor");
     q35_accel_describe(klass, "lanes", "time model: multiply-accumulates per cycle");
     q35_accel_describe(klass, "clock-mhz", "time model: clock of the array, MHz");
-    q35_accel_describe(klass, "hbm-gbps", "time model: device memory bandwidth, 10^9 bytes/s");
+    q35_accel_describe(klass, "hbm-gbps",
+                       "time model: device memory bandwidth, 10^9 bytes/s");
     q35_accel_describe(klass, "link-gbps", "time model: PCIe bandwidth, 10^9 bytes/s");
-    q35_accel_describe(klass, "x-fault",
-                       "hang-fill: a FILL with 0xdeadbeef hangs until its queue is reset");
+    q35_accel_describe(
+        klass, "x-fault",
+        "hang-fill: a FILL with 0xdeadbeef hangs until its queue is reset");
 }
 
+/* clang-format off */
 static const TypeInfo q35_accel_types[] = {
     {
         .name = TYPE_Q35_ACCEL,
@@ -465,5 +482,6 @@ static const TypeInfo q35_accel_types[] = {
         },
     },
 };
+/* clang-format on */
 
 DEFINE_TYPES(q35_accel_types)

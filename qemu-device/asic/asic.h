@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The Q35 card without the PCI function round it: what q35_hw.h describes, in plain C and pthreads.
+ * The Q35 card without the PCI function round it: what q35_hw.h describes, in plain C and
+ * pthreads.
  *
- * Threads. The host calls q35_asic_read() and q35_asic_write() from wherever it likes; neither
- * waits for work in progress. Descriptors are executed by the card's own workers, in parts: a part
- * is a piece of one descriptor that takes about a millisecond at most. Between parts a worker takes
- * up whatever has the highest priority, and that is also where resets, faults and pauses take
- * hold. Every translation of a device virtual address is made and dropped within one part, so an
- * invalidation waits for no more than the parts in flight.
+ * Threads. The host calls q35_asic_read() and q35_asic_write() from wherever it likes;
+ * neither waits for work in progress. Descriptors are executed by the card's own workers,
+ * in parts: a part is a piece of one descriptor that takes about a millisecond at most.
+ * Between parts a worker takes up whatever has the highest priority, and that is also
+ * where resets, faults and pauses take hold. Every translation of a device virtual
+ * address is made and dropped within one part, so an invalidation waits for no more than
+ * the parts in flight.
  *
- * Locks. Q35Asic.lock guards everything here but what a worker owns while it is inside a queue
- * (Q35Queue.workers). It is not held across an access to guest memory or a product.
+ * Locks. Q35Asic.lock guards everything here but what a worker owns while it is inside a
+ * queue (Q35Queue.workers). It is not held across an access to guest memory or a product.
  *
- * Trust. Registers, descriptors, page tables and operands are the guest's, and may change at any
- * moment: whatever steers the model is copied once and checked after copying.
+ * Trust. Registers, descriptors, page tables and operands are the guest's, and may change
+ * at any moment: whatever steers the model is copied once and checked after copying.
  */
 #ifndef Q35_ASIC_H
 #define Q35_ASIC_H
@@ -45,15 +47,16 @@
 #define Q35_COUNTERS (Q35_COUNTERS_SIZE / 8)
 
 /*
- * What the card needs from whatever it is plugged into. Called from several threads at once;
- * raise_vector() and now_ns() also with the card's lock held, so they must not call back.
+ * What the card needs from whatever it is plugged into. Called from several threads at
+ * once; raise_vector() and now_ns() also with the card's lock held, so they must not call
+ * back.
  */
 typedef struct Q35Host {
     void *opaque;
     /*
-     * System memory at a DMA address: a pointer to up to *len bytes, *len made smaller where they
-     * do not go on, or NULL if no memory answers. unmap() gets back what map() gave; if write, all
-     * of it may have been written to.
+     * System memory at a DMA address: a pointer to up to *len bytes, *len made smaller
+     * where they do not go on, or NULL if no memory answers. unmap() gets back what map()
+     * gave; if write, all of it may have been written to.
      */
     void *(*map)(void *opaque, uint64_t address, uint64_t *len, bool write);
     void (*unmap)(void *opaque, void *p, uint64_t len, bool write);
@@ -61,7 +64,9 @@ typedef struct Q35Host {
     void (*memory_written)(void *opaque, uint64_t offset, uint64_t len);
     void (*raise_vector)(void *opaque, unsigned vector);
     uint64_t (*now_ns)(void *opaque);
-    /* Run in each of the card's threads, first and last; NULL if there is nothing to do. */
+    /*
+     * Run in each of the card's threads, first and last; NULL if there is nothing to do.
+     */
     void (*thread_enter)(void *opaque);
     void (*thread_leave)(void *opaque);
 } Q35Host;
@@ -72,7 +77,7 @@ typedef struct Q35Config {
     uint32_t queues; /* 1 … Q35_QUEUES_MAX */
     uint32_t threads; /* 1 … Q35_THREADS_MAX */
     uint32_t lanes, clock_mhz, memory_gbps, link_gbps; /* time model, each 1 … 2^20 */
-    bool hang_fill; /* a FILL with the value Q35_HANG_VALUE hangs until its queue is reset */
+    bool hang_fill; /* a FILL with Q35_HANG_VALUE hangs until its queue is reset */
 } Q35Config;
 
 #define Q35_HANG_VALUE 0xdeadbeef
@@ -102,8 +107,9 @@ typedef struct Q35Fault {
 typedef struct Q35Job {
     struct q35_hw_desc desc; /* checked */
     /*
-     * Progress. A job is a number of rounds, a round an optional preparation that one worker makes
-     * alone and then parts that several may share. Rounds and parts are begun in order.
+     * Progress. A job is a number of rounds, a round an optional preparation that one
+     * worker makes alone and then parts that several may share. Rounds and parts are
+     * begun in order.
      */
     uint32_t round, rounds;
     uint64_t part, parts; /* of this round: next to begin, how many */
@@ -123,7 +129,7 @@ typedef struct Q35Queue {
     uint32_t vm, priority, ring_order;
     uint64_t ring, writeback;
     uint32_t head, tail;
-    Q35Fault fault; /* the queue stops; published in write-back and FAULTED when state says so */
+    Q35Fault fault; /* stops the queue; published once state is FAULTED */
     uint32_t fault_index;
     Q35Job job;
     void *scratch; /* of the kernels: the round's quantized activations */
@@ -169,8 +175,9 @@ typedef struct Q35Asic {
 } Q35Asic;
 
 /*
- * Brings up a card in reset state. Returns 0 or -errno (ENOMEM, or what pthread_create() says), with
- * nothing left behind. config and host are copied; device memory stays the caller's.
+ * Brings up a card in reset state. Returns 0 or -errno (ENOMEM, or what pthread_create()
+ * says), with nothing left behind. config and host are copied; device memory stays the
+ * caller's.
  */
 int q35_asic_init(Q35Asic *asic, const Q35Config *config, const Q35Host *host);
 
@@ -185,16 +192,16 @@ void q35_asic_write(Q35Asic *asic, uint32_t offset, uint32_t value);
 void q35_asic_reset(Q35Asic *asic);
 
 /*
- * Returns when no worker touches guest memory any more; none will until q35_asic_resume(). A paused
- * card is all in Q35Asic's fields: copied to another one that is paused, it goes on there, after
- * q35_asic_restored().
+ * Returns when no worker touches guest memory any more; none will until
+ * q35_asic_resume(). A paused card is all in Q35Asic's fields: copied to another one that
+ * is paused, it goes on there, after q35_asic_restored().
  */
 void q35_asic_pause(Q35Asic *asic);
 void q35_asic_resume(Q35Asic *asic);
 
 /*
- * Checks and completes fields that came from outside. Returns false if they cannot be a card's; the
- * card is in reset state then.
+ * Checks and completes fields that came from outside. Returns false if they cannot be a
+ * card's; the card is in reset state then.
  */
 bool q35_asic_restored(Q35Asic *asic);
 

@@ -5,7 +5,9 @@
 
 #define OFFSET(member) offsetof(struct q35_hw_desc, member)
 
-/* The first failure counts: the checks of a descriptor are in ascending order of offsets. */
+/*
+ * The first failure counts: the checks of a descriptor are in ascending order of offsets.
+ */
 static void require(bool good, uint32_t offset, uint32_t *field, bool *ok)
 {
     if (!good && *ok) {
@@ -55,7 +57,8 @@ static bool check_gemm(const struct q35_hw_desc *desc, uint32_t *field)
     bool ok = true;
 
     REQUIRE(g->x_va % x_size == 0, gemm.x_va);
-    REQUIRE(g->x_type == Q35_HW_I8 ? g->x_scale_va && g->x_scale_va % 4 == 0 : !g->x_scale_va,
+    REQUIRE(g->x_type == Q35_HW_I8 ? g->x_scale_va && g->x_scale_va % 4 == 0
+                                   : !g->x_scale_va,
             gemm.x_scale_va);
     REQUIRE(g->tiles_va % 64 == 0, gemm.tiles_va);
     REQUIRE(g->meta_va % 64 == 0, gemm.meta_va);
@@ -69,7 +72,8 @@ static bool check_gemm(const struct q35_hw_desc *desc, uint32_t *field)
     REQUIRE(g->x_stride % x_size == 0, gemm.x_stride);
     REQUIRE(aux ? g->aux_stride % aux_size == 0 : !g->aux_stride, gemm.aux_stride);
     REQUIRE(g->y_stride % y_size == 0, gemm.y_stride);
-    REQUIRE(g->act_block == 0 || g->act_block == 32 || g->act_block == 64 || g->act_block == 128,
+    REQUIRE(g->act_block == 0 || g->act_block == 32 || g->act_block == 64 ||
+                g->act_block == 128,
             gemm.act_block);
     REQUIRE(g->group == 0 || g->group == 128 || g->group == 256, gemm.group);
     REQUIRE(g->x_type <= Q35_HW_I8, gemm.x_type);

@@ -18,7 +18,9 @@ typedef struct Q35TlbEntry {
     uint64_t entry;
 } Q35TlbEntry;
 
-/* The address space of the part that a worker is executing, and what comes of using it. */
+/*
+ * The address space of the part that a worker is executing, and what comes of using it.
+ */
 typedef struct Q35Access {
     Q35Asic *asic;
     uint64_t root, generation;
@@ -38,10 +40,11 @@ typedef struct Q35Piece {
 } Q35Piece;
 
 /*
- * The largest piece from va up, at most len (not 0) bytes. Returns false and sets access->fault if
- * there is not even a byte. To be put back before the part ends.
+ * The largest piece from va up, at most len (not 0) bytes. Returns false and sets
+ * access->fault if there is not even a byte. To be put back before the part ends.
  */
-bool q35_piece_get(Q35Access *access, uint64_t va, uint64_t len, bool write, Q35Piece *piece);
+bool q35_piece_get(Q35Access *access, uint64_t va, uint64_t len, bool write,
+                   Q35Piece *piece);
 void q35_piece_put(Q35Access *access, Q35Piece *piece);
 
 /* Copies; false with access->fault set if not all of it is accessible. */
@@ -49,7 +52,8 @@ bool q35_va_read(Q35Access *access, uint64_t va, void *buffer, uint64_t len);
 bool q35_va_write(Q35Access *access, uint64_t va, const void *buffer, uint64_t len);
 
 void q35_count(Q35Access *access, bool local, uint64_t bytes);
-bool q35_fault(Q35Access *access, uint32_t code, uint64_t va, bool write); /* returns false */
+/* Sets access->fault; returns false, for the caller to return. */
+bool q35_fault(Q35Access *access, uint32_t code, uint64_t va, bool write);
 
 /* Never wraps: what lies past the last address is unmapped anyway. */
 static inline uint64_t q35_va(uint64_t va, uint64_t offset)
@@ -87,19 +91,22 @@ struct Q35Worker {
     size_t buffer_size[Q35_BUFFERS];
 };
 
-void *q35_buffer(Q35Worker *worker, unsigned which, size_t size); /* NULL: out of memory */
+/* At least size bytes, 64-byte aligned, or NULL. */
+void *q35_buffer(Q35Worker *worker, unsigned which, size_t size);
 
 /* Divides a checked descriptor into rounds and parts. */
 void q35_job_plan(const Q35Asic *asic, Q35Job *job);
 /*
- * One part, in the worker's address space; false with worker->access.fault set. What needs
- * preparation is a product, and each of its rounds begins with q35_gemm_prepare().
+ * One part, in the worker's address space; false with worker->access.fault set. What
+ * needs preparation is a product, and each of its rounds begins with q35_gemm_prepare().
  */
-bool q35_job_part(Q35Worker *worker, const Q35Queue *queue, uint32_t round, uint64_t part);
+bool q35_job_part(Q35Worker *worker, const Q35Queue *queue, uint32_t round,
+                  uint64_t part);
 
 void q35_gemm_plan(const struct q35_hw_gemm *gemm, uint32_t *rounds, uint64_t *parts);
 bool q35_gemm_prepare(Q35Worker *worker, Q35Queue *queue);
-bool q35_gemm_part(Q35Worker *worker, const Q35Queue *queue, uint32_t round, uint64_t part);
+bool q35_gemm_part(Q35Worker *worker, const Q35Queue *queue, uint32_t round,
+                   uint64_t part);
 
 /* ---- timing.c ---- */
 

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * GEMM descriptors on libq35's kernels. A round is a few rows of activations: its preparation
- * quantizes them into the queue's scratch memory, each of its parts is a product of its own with
- * some blocks of 64 outputs. That bounds memory and the length of a part whatever the shape.
+ * GEMM descriptors on libq35's kernels. A round is a few rows of activations: its
+ * preparation quantizes them into the queue's scratch memory, each of its parts is a
+ * product of its own with some blocks of 64 outputs. That bounds memory and the length of
+ * a part whatever the shape.
  *
- * Tiles, codebook, bias, aux and y are used where they lie if that is one piece of host memory, and
- * else go through the worker's buffers. Meta always does: a part wants columns of it.
+ * Tiles, codebook, bias, aux and y are used where they lie if that is one piece of host
+ * memory, and else go through the worker's buffers. Meta always does: a part wants
+ * columns of it.
  */
 #include <stdlib.h>
 
 #include "engine.h"
 #include "kernels.h"
 
-#define ROUND_CODES (1u << 20) /* activations quantized in one round, unless a row has more */
-#define PART_MACS (2u << 20) /* multiply-accumulates of a part, unless one block has more */
-#define SPAN_MAX (16u << 20) /* matrices spread over more than this are not used in place */
+#define ROUND_CODES (1u << 20) /* activations quantized in a round, or else one row */
+#define PART_MACS (2u << 20) /* multiply-accumulates of a part, or else one block */
+#define SPAN_MAX (16u << 20) /* a matrix spread over more is not used in place */
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
 {
@@ -67,7 +69,8 @@ static bool view_get(Q35Worker *w, View *view, unsigned which, bool write)
                 view->in_place = true;
                 view->p = view->piece.p;
                 view->stride = view->va_stride;
-                q35_count(access, view->piece.local, (uint64_t)view->rows * view->row_bytes);
+                q35_count(access, view->piece.local,
+                          (uint64_t)view->rows * view->row_bytes);
                 return true;
             }
             q35_piece_put(access, &view->piece);
@@ -129,7 +132,9 @@ static View matrix(uint64_t va, uint64_t first_row, uint64_t column_offset, uint
                    uint32_t row_bytes, uint32_t stride)
 {
     return (View){ .va = q35_va(va, first_row * stride + column_offset),
-                   .rows = rows, .row_bytes = row_bytes, .va_stride = stride };
+                   .rows = rows,
+                   .row_bytes = row_bytes,
+                   .va_stride = stride };
 }
 
 /* What a round's preparation and its parts have in common. */
@@ -186,7 +191,10 @@ bool q35_gemm_prepare(Q35Worker *w, Q35Queue *queue)
     return ok;
 }
 
-/* Copies groups rows of meta's part at va for some columns; advances va and out past them. */
+/*
+ * Copies groups rows of meta's part at va for some columns; advances va and out past
+ * them.
+ */
 static bool read_meta_rows(Q35Worker *w, uint64_t *va, uint8_t **out, uint32_t groups,
                            size_t pitch, size_t offset, size_t len)
 {
@@ -202,8 +210,12 @@ static bool read_meta_rows(Q35Worker *w, uint64_t *va, uint8_t **out, uint32_t g
     return true;
 }
 
-/* The meta of blocks b0 … b0 + blocks - 1, laid out as that of a matrix with just these outputs. */
-static void *read_meta(Q35Worker *w, const struct q35_hw_gemm *g, uint32_t b0, uint32_t blocks)
+/*
+ * The meta of blocks b0 … b0 + blocks - 1, laid out as that of a matrix with just these
+ * outputs.
+ */
+static void *read_meta(Q35Worker *w, const struct q35_hw_gemm *g, uint32_t b0,
+                       uint32_t blocks)
 {
     uint32_t groups = q35_format_groups(g->k, g->group);
     size_t columns = (size_t)blocks * Q35_BLOCK_N, first = (size_t)b0 * Q35_BLOCK_N;
@@ -217,7 +229,8 @@ static void *read_meta(Q35Worker *w, const struct q35_hw_gemm *g, uint32_t b0, u
         q35_fault(&w->access, Q35_FAULT_BUS, va, false);
         return NULL;
     }
-    if (!read_meta_rows(w, &va, &out, multiplier ? 1 : groups, all * 2, first * 2, columns * 2)) {
+    if (!read_meta_rows(w, &va, &out, multiplier ? 1 : groups, all * 2, first * 2,
+                        columns * 2)) {
         return NULL;
     }
     if (multiplier && !read_meta_rows(w, &va, &out, groups, all, first, columns)) {
@@ -231,8 +244,8 @@ static void *read_meta(Q35Worker *w, const struct q35_hw_gemm *g, uint32_t b0, u
 }
 
 /*
- * The kernels see a product with the part's outputs alone: the scratch memory, which depends on the
- * activations and how the row is divided, is the same for all of them.
+ * The kernels see a product with the part's outputs alone: the scratch memory, which
+ * depends on the activations and how the row is divided, is the same for all of them.
  */
 bool q35_gemm_part(Q35Worker *w, const Q35Queue *queue, uint32_t round, uint64_t part)
 {
@@ -255,7 +268,10 @@ bool q35_gemm_part(Q35Worker *w, const Q35Queue *queue, uint32_t round, uint64_t
     aux = matrix(g->aux_va, row, n0 * aux_size, p.m, p.n * aux_size, g->aux_stride);
     y = matrix(g->y_va, row, n0 * y_size, p.m, p.n * y_size, g->y_stride);
 
-    /* The card keeps the weights of a part for all rounds, and the codebook for all parts. */
+    /*
+     * The card keeps the weights of a part for all rounds, and the codebook for all
+     * parts.
+     */
     access->counting = !round && !part;
     if (!view_read(w, &codebook, Q35_BUFFER_CODEBOOK)) {
         return false;

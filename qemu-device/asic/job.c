@@ -45,7 +45,7 @@ static bool copy_part(Q35Access *access, const struct q35_hw_copy *copy, uint64_
             return false;
         }
         n = to.len;
-        memmove(to.p, from.p, n); /* whatever the guest was told, its ranges may overlap */
+        memmove(to.p, from.p, n); /* the guest's ranges may overlap all the same */
         q35_count(access, from.local, n);
         q35_count(access, to.local, n);
         q35_piece_put(access, &to);
@@ -113,7 +113,6 @@ void q35_job_plan(const Q35Asic *asic, Q35Job *job)
         break;
     }
 }
-
 
 bool q35_job_part(Q35Worker *worker, const Q35Queue *queue, uint32_t round, uint64_t part)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Translation of device virtual addresses: the table walk, each worker's TLB, and access to what
- * the translations point at. A TLB entry carries the generation of its address space; an
- * invalidation gives the address space a new one, and so needs to touch nobody's TLB.
+ * Translation of device virtual addresses: the table walk, each worker's TLB, and access
+ * to what the translations point at. A TLB entry carries the generation of its address
+ * space; an invalidation gives the address space a new one, and so needs to touch
+ * nobody's TLB.
  */
 #include <string.h>
 
@@ -45,7 +46,9 @@ static bool is_leaf(uint64_t entry, unsigned level)
            !(entry & low);
 }
 
-/* The entry for va in the table that the entry above points at. Returns enum q35_fault. */
+/*
+ * The entry for va in the table that the entry above points at. Returns enum q35_fault.
+ */
 static uint32_t read_entry(Q35Access *access, uint64_t table, uint64_t va, unsigned level,
                            uint64_t *entry)
 {
@@ -59,7 +62,8 @@ static uint32_t read_entry(Q35Access *access, uint64_t table, uint64_t va, unsig
         if (address >= asic->config.memory_size) {
             return Q35_FAULT_BUS;
         }
-        *entry = __atomic_load_n((uint64_t *)(asic->config.memory + address), __ATOMIC_ACQUIRE);
+        *entry = __atomic_load_n((uint64_t *)(asic->config.memory + address),
+                                 __ATOMIC_ACQUIRE);
         return Q35_FAULT_NONE;
     }
     p = asic->host.map(asic->host.opaque, address, &len, false);
@@ -147,7 +151,8 @@ static uint32_t translate(Q35Access *access, uint64_t va, bool write, uint64_t *
     return Q35_FAULT_NONE;
 }
 
-bool q35_piece_get(Q35Access *access, uint64_t va, uint64_t len, bool write, Q35Piece *piece)
+bool q35_piece_get(Q35Access *access, uint64_t va, uint64_t len, bool write,
+                   Q35Piece *piece)
 {
     const Q35Asic *asic = access->asic;
     uint64_t address, next, run, more;

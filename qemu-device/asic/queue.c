@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Queues: from the ring to completion, faults and reset. Everything here runs with the lock held;
- * q35_queue_work() drops it while it touches guest memory.
+ * Queues: from the ring to completion, faults and reset. Everything here runs with the
+ * lock held; q35_queue_work() drops it while it touches guest memory.
  *
- * A worker that is inside a queue is counted in queue->workers. Fetching, preparing, completing and
- * publishing a fault are done by one worker alone, for each of them needs workers to be 0 at first
- * and none of them lets another worker in. A queue's descriptors are executed one after the other,
- * which makes every one of them a barrier.
+ * A worker that is inside a queue is counted in queue->workers. Fetching, preparing,
+ * completing and publishing a fault are done by one worker alone, for each of them needs
+ * workers to be 0 at first and none of them lets another worker in. A queue's descriptors
+ * are executed one after the other, which makes every one of them a barrier.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -29,10 +29,11 @@ static bool read_slot(Q35Asic *asic, uint64_t address, struct q35_hw_desc *desc)
 }
 
 /*
- * Writes all of the block, sequence number and fault code last: who sees those sees the rest.
- * Without the lock.
+ * Writes all of the block, sequence number and fault code last: who sees those sees the
+ * rest. Without the lock.
  */
-static bool write_back(Q35Asic *asic, uint64_t address, const struct q35_hw_writeback *block)
+static bool write_back(Q35Asic *asic, uint64_t address,
+                       const struct q35_hw_writeback *block)
 {
     uint64_t len = sizeof(*block);
     struct q35_hw_writeback *p = asic->host.map(asic->host.opaque, address, &len, true);
@@ -69,7 +70,8 @@ static struct q35_hw_writeback block_of(const Q35Asic *asic, const Q35Queue *que
 }
 
 /* The first fault counts; the queue goes no further, a worker publishes it. */
-static void fault(Q35Queue *queue, uint32_t code, uint32_t index, uint32_t info, uint64_t addr)
+static void fault(Q35Queue *queue, uint32_t code, uint32_t index, uint32_t info,
+                  uint64_t addr)
 {
     if (!queue->fault.code) {
         queue->fault = (Q35Fault){ code, info, addr };
@@ -90,7 +92,8 @@ static void publish_fault(Q35Asic *asic, Q35Queue *queue)
     queue->job.active = false;
     block = block_of(asic, queue);
     pthread_mutex_unlock(&asic->lock);
-    write_back(asic, queue->writeback, &block); /* if that fails the registers still tell */
+    /* If that fails, the registers still tell. */
+    write_back(asic, queue->writeback, &block);
     pthread_mutex_lock(&asic->lock);
     if (queue->state == Q35_QUEUE_RUNNING) {
         queue->state = Q35_QUEUE_FAULTED;
@@ -133,13 +136,15 @@ static void complete(Q35Asic *asic, Q35Queue *queue)
     }
 }
 
-/* For the only worker inside: takes the job further if all parts of its round are done. */
+/*
+ * For the only worker inside: takes the job further if all parts of its round are done.
+ */
 static void advance(Q35Asic *asic, Q35Queue *queue)
 {
     Q35Job *job = &queue->job;
 
-    if (queue->state != Q35_QUEUE_RUNNING || queue->fault.code || job->fault.code || job->hung ||
-        !job->prepared || job->part < job->parts) {
+    if (queue->state != Q35_QUEUE_RUNNING || queue->fault.code || job->fault.code ||
+        job->hung || !job->prepared || job->part < job->parts) {
         return;
     }
     if (job->round + 1 < job->rounds) {

@@ -23,13 +23,15 @@ static const uint32_t queue_mask[Q35_QUEUE_REGS] = {
 
 #define DMA_BITS 52 /* what Q35_PTE_FRAME holds */
 
-/* Reset values that are the same for every card; the rest depends on its configuration. */
+/*
+ * Reset values that are the same for every card; the rest depends on its configuration.
+ */
 static const uint32_t card_reset[Q35_CARD_REGS] = {
     [Q35_REG_MAGIC / 4] = Q35_MAGIC,
     [Q35_REG_VERSION / 4] = Q35_VERSION_MAJOR << 16 | Q35_VERSION_MINOR,
     [Q35_REG_FEATURES / 4] = Q35_FEATURE_GEMM | Q35_FEATURE_COPY | Q35_FEATURE_FILL |
-                             Q35_FEATURE_FENCE | Q35_FEATURE_TIMESTAMP | Q35_FEATURE_PRIORITY |
-                             Q35_FEATURE_COALESCE,
+                             Q35_FEATURE_FENCE | Q35_FEATURE_TIMESTAMP |
+                             Q35_FEATURE_PRIORITY | Q35_FEATURE_COALESCE,
     [Q35_REG_VMS / 4] = Q35_VMS,
     [Q35_REG_RING_ORDER_MAX / 4] = Q35_RING_ORDER_MAX,
     [Q35_REG_DMA_BITS / 4] = DMA_BITS,
@@ -161,8 +163,10 @@ static uint32_t read_queue(Q35Queue *queue, uint32_t offset)
     }
     switch (offset) {
     case Q35_QREG_CONTROL:
-        return queue->state == Q35_QUEUE_DISABLED || queue->state == Q35_QUEUE_RESETTING
-                   ? 0 : Q35_QCONTROL_ENABLE;
+        if (queue->state == Q35_QUEUE_DISABLED || queue->state == Q35_QUEUE_RESETTING) {
+            return 0;
+        }
+        return Q35_QCONTROL_ENABLE;
     case Q35_QREG_STATE:
         return queue->state;
     case Q35_QREG_HEAD:
@@ -206,7 +210,8 @@ static bool invalidating(const Q35Asic *asic, uint32_t vm)
     for (i = 0; i < asic->config.threads; i++) {
         const Q35Worker *worker = asic->worker[i];
 
-        if (worker->entered && worker->vm == vm && worker->entered <= asic->vm[vm].invalidated) {
+        if (worker->entered && worker->vm == vm &&
+            worker->entered <= asic->vm[vm].invalidated) {
             return true;
         }
     }
@@ -273,7 +278,8 @@ void q35_asic_write(Q35Asic *asic, uint32_t offset, uint32_t value)
     } else if (offset < Q35_QUEUE_OFFSET) {
         write_card(asic, offset, value);
     } else if (offset >= Q35_DOORBELL_OFFSET) {
-        if (bell < asic->config.queues && offset % Q35_DOORBELL_STRIDE == Q35_DOORBELL_TAIL) {
+        if (bell < asic->config.queues &&
+            offset % Q35_DOORBELL_STRIDE == Q35_DOORBELL_TAIL) {
             q35_queue_doorbell(asic, &asic->queue[bell], value);
         }
     } else if (queue < asic->config.queues) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The card's life and its workers. A worker that is free takes a step of the workable queue with
- * the highest priority; among equals of the one with the fewest workers, then of the one that has
- * waited longest. So a queue of higher priority waits for no more than a part of a lower one, and
- * queues of one priority share the card evenly.
+ * The card's life and its workers. A worker that is free takes a step of the workable
+ * queue with the highest priority; among equals of the one with the fewest workers, then
+ * of the one that has waited longest. So a queue of higher priority waits for no more
+ * than a part of a lower one, and queues of one priority share the card evenly.
  */
 #include <errno.h>
 #include <signal.h>

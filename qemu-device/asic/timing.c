@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The time model: a roofline. A job takes as long as the slowest of the array, the device memory
- * and the link would, each at its full rate and all three overlapped:
+ * The time model: a roofline. A job takes as long as the slowest of the array, the device
+ * memory and the link would, each at its full rate and all three overlapped. In cycles of
+ * the array's clock that is
  *
- *      array   ceil(m * N * K / lanes)                  N, K: n, k rounded up to whole tiles' blocks
- *      memory  ceil(bytes * clock_mhz / (1000 * memory_gbps))
- *      link    ceil(bytes * clock_mhz / (1000 * link_gbps))
+ * - array: ceil(m * N * K / lanes), N and K being n and k rounded up to 64 and 8;
+ * - memory: ceil(bytes * clock_mhz / (1000 * memory_gbps));
+ * - link: ceil(bytes * clock_mhz / (1000 * link_gbps));
  *
- * in cycles of the array's clock, and one at least. What is beyond the array's own share is stalls.
- * Each operand is counted once, where it lies.
+ * and one at least. What goes beyond the array's own share is stalls. Each operand is
+ * counted once, where it lies.
  */
 #include "engine.h"
 #include "format.h"
