@@ -11,7 +11,10 @@
 #define F16_NORMAL 0x1p-14f /* less has fewer than 11 significant bits */
 #define F16_MIN 0x1p-24f
 
-#define BINS 256 /* of the histogram that stands for more weights than that */
+#define BINS 128 /* of the histogram that stands for more weights than that */
+
+/* Sums run in so many interleaved parts, which vectorizes and is as good an order as any. */
+#define LANES 8
 
 /*
  * Scales are tried from the one that reaches the outermost weight downwards, so many factors of
@@ -120,9 +123,10 @@ void q35_fit_init(struct q35_fit *fit, enum q35_format format, const struct q35_
 	fill_errors(fit, w->codebook);
 }
 
-static void take_sample(const float *weight, uint32_t count, float zero, struct sample *s)
+static void take_sample(const float *weight, uint32_t count, float zero, float max,
+			struct sample *s)
 {
-	float max = 0, step, d;
+	float per_bin = BINS / max, d;
 	uint32_t i, bin;
 
 	memset(s, 0, sizeof(*s));
@@ -134,15 +138,12 @@ static void take_sample(const float *weight, uint32_t count, float zero, struct 
 		}
 		return;
 	}
-	for (i = 0; i < count; i++)
-		max = max_float(max, abs_float(weight[i] - zero));
-	step = max / BINS;
 	s->size = BINS;
 	for (i = 0; i < BINS; i++)
-		s->distance[i] = (i + 0.5f) * step;
+		s->distance[i] = (i + 0.5f) * (max / BINS);
 	for (i = 0; i < count; i++) {
-		d = abs_float(weight[i] - zero) / step;
-		bin = d < BINS - 1 ? (uint32_t)d : BINS - 1; /* step may be subnormal, or 0 */
+		d = abs_float(weight[i] - zero) * per_bin;
+		bin = d < BINS - 1 ? (uint32_t)d : BINS - 1; /* max may be subnormal, or 0 */
 		s->count[bin]++;
 	}
 }
@@ -201,23 +202,50 @@ static float best_scale(const struct q35_fit *fit, const struct sample *s, float
 	return scale;
 }
 
+/* Least and greatest weight, and the mean. */
+static void survey(const float *weight, uint32_t count, float *min, float *max, double *mean)
+{
+	float low[LANES], high[LANES];
+	double sum[LANES] = { 0 };
+	uint32_t i, l;
+
+	for (l = 0; l < LANES; l++)
+		low[l] = high[l] = weight[0];
+	for (i = 0; i + LANES <= count; i += LANES) {
+		for (l = 0; l < LANES; l++) {
+			low[l] = min_float(low[l], weight[i + l]);
+			high[l] = max_float(high[l], weight[i + l]);
+			sum[l] += weight[i + l];
+		}
+	}
+	for (; i < count; i++) {
+		low[0] = min_float(low[0], weight[i]);
+		high[0] = max_float(high[0], weight[i]);
+		sum[0] += weight[i];
+	}
+	for (l = 1; l < LANES; l++) {
+		low[0] = min_float(low[0], low[l]);
+		high[0] = max_float(high[0], high[l]);
+		sum[0] += sum[l];
+	}
+	*min = low[0];
+	*max = high[0];
+	*mean = sum[0] / count;
+}
+
 int q35_fit(const struct q35_fit *fit, const float *weight, uint32_t count, float *scale,
 	    float *zero)
 {
-	float min = weight[0], max = weight[0], reach;
+	float min, max, reach, far;
 	struct sample sample;
-	double sum = 0;
-	uint32_t i;
+	double mean;
 
-	for (i = 0; i < count; i++) {
-		min = min_float(min, weight[i]);
-		max = max_float(max, weight[i]);
-		sum += weight[i];
-	}
+	survey(weight, count, &min, &max, &mean);
 	*zero = 0;
 	if (fit->has_zero)
-		*zero = to_f16(fit->format == Q35_S_MINMAX ? ((double)min + max) / 2 : sum / count);
-	reach = max_float(abs_float(max - *zero), abs_float(min - *zero)) / fit->max_code;
+		*zero = to_f16(fit->format == Q35_S_MINMAX ? ((double)min + max) / 2 : mean);
+	far = max_float(abs_float(max - *zero), abs_float(min - *zero));
+	reach = far / fit->max_code;
 	if (!(reach <= F16_MAX))
 		return -ERANGE;
 	if (fit->format == Q35_S_MINMAX) {
@@ -225,54 +253,76 @@ int q35_fit(const struct q35_fit *fit, const float *weight, uint32_t count, floa
 	} else if (min == max && fit->constant_code && reach >= F16_NORMAL) {
 		*scale = to_f16((max - *zero) / fit->constant_code);
 	} else {
-		take_sample(weight, count, *zero, &sample);
+		take_sample(weight, count, *zero, far, &sample);
 		*scale = best_scale(fit, &sample, reach);
 	}
 	return 0;
 }
 
-/* Sum of square errors. */
-static double error_of(const float *weight, const int8_t *code, uint32_t count, float scale,
-		       float zero)
+/* Sums over weights w and codes c; those of codes alone are exact. */
+struct moments {
+	double w, wc;
+	int64_t c, cc;
+};
+
+static struct moments take_moments(const float *weight, const int8_t *code, uint32_t count)
 {
-	double sum = 0, d;
-	uint32_t i;
+	double w[LANES] = { 0 }, wc[LANES] = { 0 };
+	struct moments m = { 0 };
+	uint32_t i, l;
 
 	for (i = 0; i < count; i++) {
-		d = weight[i] - ((double)scale * code[i] + zero);
-		sum += d * d;
+		m.c += code[i];
+		m.cc += code[i] * code[i];
 	}
-	return sum;
+	for (i = 0; i + LANES <= count; i += LANES) {
+		for (l = 0; l < LANES; l++) {
+			w[l] += weight[i + l];
+			wc[l] += (double)weight[i + l] * code[i + l];
+		}
+	}
+	for (; i < count; i++) {
+		w[0] += weight[i];
+		wc[0] += (double)weight[i] * code[i];
+	}
+	for (l = 0; l < LANES; l++) {
+		m.w += w[l];
+		m.wc += wc[l];
+	}
+	return m;
+}
+
+/* How much worse than the best scale and zero-point those are that differ from it so much. */
+static double excess(const struct moments *m, uint32_t count, double scale, double zero)
+{
+	return scale * scale * m->cc + 2 * scale * zero * m->c + zero * zero * count;
 }
 
 void q35_refit(const struct q35_fit *fit, const float *weight, const int8_t *code, uint32_t count,
 	       float *scale, float *zero)
 {
-	double w = 0, c = 0, wc = 0, cc = 0, new_scale, new_zero = 0;
-	float s, z;
-	uint32_t i;
+	double best_scale, best_zero = 0, determinant;
+	struct moments m;
+	float s, z = 0;
 
 	if (fit->format == Q35_S_MINMAX)
 		return;
-	for (i = 0; i < count; i++) {
-		w += weight[i];
-		c += code[i];
-		wc += (double)weight[i] * code[i];
-		cc += (double)code[i] * code[i];
-	}
+	m = take_moments(weight, code, count);
 	if (fit->has_zero) {
-		if (cc * count <= c * c)
+		determinant = (double)m.cc * count - (double)m.c * m.c;
+		if (determinant <= 0) /* all codes are equal */
 			return;
-		new_scale = (wc * count - w * c) / (cc * count - c * c);
-		new_zero = (w - new_scale * c) / count;
+		best_scale = (m.wc * count - m.w * m.c) / determinant;
+		best_zero = (m.w - best_scale * m.c) / count;
+		z = to_f16(best_zero);
 	} else {
-		if (cc == 0)
+		if (!m.cc)
 			return;
-		new_scale = wc / cc;
+		best_scale = m.wc / m.cc;
 	}
-	s = to_f16(new_scale);
-	z = to_f16(new_zero);
-	if (error_of(weight, code, count, s, z) < error_of(weight, code, count, *scale, *zero)) {
+	s = to_f16(best_scale);
+	if (excess(&m, count, s - best_scale, z - best_zero) <
+	    excess(&m, count, *scale - best_scale, *zero - best_zero)) {
 		*scale = s;
 		*zero = z;
 	}

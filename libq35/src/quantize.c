@@ -123,32 +123,36 @@ static void store_scales(const struct quantizer *q, uint32_t n, struct row_scale
 	}
 }
 
-static int16_t target_of(float weight, const struct row_scales *s)
+static int16_t target_of(float weight, float zero, float per_weight)
 {
-	float t = s->scale == 0 ? 0 : (weight - s->zero) / s->scale * Q35_TARGET_ONE;
+	float t = (weight - zero) * per_weight;
 
 	t = t < 32767 ? t : 32767;
 	t = t > -32767 ? t : -32767;
 	return (int16_t)(t < 0 ? t - 0.5f : t + 0.5f);
 }
 
-/* Encodes inputs k … k + 7 of the strip's rows into tile, and decodes them again into codes. */
+/* Encodes inputs k … k + 7 of the strip's rows into tile, and puts what it decodes to into codes. */
 static void encode_tile(const struct quantizer *q, const struct workspace *ws, const float *rows,
 			uint32_t count, uint32_t k, uint8_t *tile)
 {
 	uint32_t width = min_u32(Q35_TILE_K, q->w->k - k), i, j;
 	int16_t target[Q35_TILE_WEIGHTS];
 	int8_t code[Q35_TILE_WEIGHTS];
+	const struct row_scales *s;
+	const float *weight;
+	float per_weight;
 
 	for (i = 0; i < Q35_TILE_WEIGHTS; i++)
 		target[i] = Q35_TARGET_ANY;
-	for (i = 0; i < count; i++)
+	for (i = 0; i < count; i++) {
+		weight = rows + (size_t)i * q->w->k + k;
+		s = &ws->scales[i * q->groups + k / q->group];
+		per_weight = s->scale == 0 ? 0 : Q35_TARGET_ONE / s->scale;
 		for (j = 0; j < width; j++)
-			target[i * Q35_TILE_K + j] =
-				target_of(rows[(size_t)i * q->w->k + k + j],
-					  &ws->scales[i * q->groups + k / q->group]);
-	q35_trellis_encode(&q->trellis, target, tile);
-	q35_decode_tile(tile, q->w->codebook, code);
+			target[i * Q35_TILE_K + j] = target_of(weight[j], s->zero, per_weight);
+	}
+	q35_trellis_encode(&q->trellis, target, tile, code);
 	for (i = 0; i < count; i++)
 		memcpy(&ws->codes[(size_t)i * q->w->k + k], &code[i * Q35_TILE_K], width);
 }
@@ -169,8 +173,34 @@ static int fit_row(struct quantizer *q, const float *row, uint32_t n, struct row
 	return 1;
 }
 
+/* Sums run in interleaved parts, which vectorizes and is as good an order as any. */
+#define LANES 8
+
+static void add_stats(const float *weight, const int8_t *code, uint32_t count,
+		      const struct row_scales *s, struct q35_quantize_stats *stats)
+{
+	double sum[LANES] = { 0 }, squares[LANES] = { 0 }, errors[LANES] = { 0 }, w, error;
+	uint32_t i, l;
+
+	for (i = 0; i < count; i += LANES) {
+		for (l = 0; l < min_u32(LANES, count - i); l++) {
+			w = weight[i + l];
+			error = w - ((double)s->scale * code[i + l] + s->zero);
+			sum[l] += w;
+			squares[l] += w * w;
+			errors[l] += error * error;
+		}
+	}
+	for (l = 0; l < LANES; l++) {
+		stats->sum += sum[l];
+		stats->sum_squares += squares[l];
+		stats->error_squares += errors[l];
+	}
+	stats->count += count;
+}
+
 static void refit_row(struct quantizer *q, const float *row, const int8_t *code, uint32_t n,
-		      struct row_scales *s)
+		      struct row_scales *s, struct q35_quantize_stats *stats)
 {
 	uint32_t k = q->w->k, g, k0;
 
@@ -180,21 +210,10 @@ static void refit_row(struct quantizer *q, const float *row, const int8_t *code,
 			  &s[g].zero);
 	}
 	store_scales(q, n, s);
-}
-
-static void add_stats(const struct quantizer *q, const float *row, const int8_t *code,
-		      const struct row_scales *s, struct q35_quantize_stats *stats)
-{
-	double error;
-	uint32_t k;
-
-	for (k = 0; k < q->w->k; k++) {
-		error = row[k] - ((double)s[k / q->group].scale * code[k] + s[k / q->group].zero);
-		stats->sum += row[k];
-		stats->sum_squares += (double)row[k] * row[k];
-		stats->error_squares += error * error;
+	for (g = 0; g < q->groups; g++) {
+		k0 = g * q->group;
+		add_stats(row + k0, code + k0, min_u32(q->group, k - k0), &s[g], stats);
 	}
-	stats->count += q->w->k;
 }
 
 /* Rows n … n + count - 1, at most 16, one tile high. */
@@ -211,10 +230,9 @@ static int quantize_strip(struct quantizer *q, const struct workspace *ws, const
 			return 0;
 	for (step = 0; step < steps; step++, tile += Q35_BLOCK_BYTES)
 		encode_tile(q, ws, rows, count, step * Q35_TILE_K, tile);
-	for (i = 0; i < count; i++) {
-		refit_row(q, rows + i * k, ws->codes + i * k, n + i, &ws->scales[i * q->groups]);
-		add_stats(q, rows + i * k, ws->codes + i * k, &ws->scales[i * q->groups], stats);
-	}
+	for (i = 0; i < count; i++)
+		refit_row(q, rows + i * k, ws->codes + i * k, n + i, &ws->scales[i * q->groups],
+			  stats);
 	return 1;
 }
 

@@ -116,13 +116,28 @@ static unsigned int seam_state(const struct q35_trellis *trellis, const int16_t 
 	return state;
 }
 
+/* What the symbols decode to, each with the 8 bits that end with it. */
+static void decode(const struct q35_trellis *trellis, const uint8_t *symbol,
+		   int8_t code[Q35_TILE_WEIGHTS])
+{
+	unsigned int window = symbol[Q35_TILE_WEIGHTS - 2] << Q35_ODD_BITS |
+			      symbol[Q35_TILE_WEIGHTS - 1];
+	unsigned int i;
+
+	for (i = 0; i < Q35_TILE_WEIGHTS; i++) {
+		window = (window << (i % 2 ? Q35_ODD_BITS : Q35_EVEN_BITS) | symbol[i]) & 0xff;
+		code[i] = trellis->level[i % 2][window] / Q35_TARGET_ONE;
+	}
+}
+
 void q35_trellis_encode(const struct q35_trellis *trellis, const int16_t target[Q35_TILE_WEIGHTS],
-			uint8_t tile[Q35_TILE_BYTES])
+			uint8_t tile[Q35_TILE_BYTES], int8_t code[Q35_TILE_WEIGHTS])
 {
 	/* A symbol's first bit is its most significant one, the tile's first bit its least. */
 	static const uint8_t reversed[16] = { 0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15 };
 	uint16_t metric[Q35_EVEN_STATES] __attribute__((aligned(64)));
 	uint16_t from[Q35_TILE_WEIGHTS][Q35_STATES] __attribute__((aligned(64)));
+	uint8_t symbol[Q35_TILE_WEIGHTS];
 	unsigned int state, window, i, b;
 	uint64_t bits = 0;
 
@@ -133,14 +148,16 @@ void q35_trellis_encode(const struct q35_trellis *trellis, const int16_t target[
 	for (i = Q35_TILE_WEIGHTS; i-- > 0;) {
 		window = step_into(from[i], state);
 		state = state_before(window, i);
+		symbol[i] = window & (i % 2 ? 7 : 15);
 		if (i % 2)
-			bits = bits << Q35_ODD_BITS | reversed[window & 7] >> 1;
+			bits = bits << Q35_ODD_BITS | reversed[symbol[i]] >> 1;
 		else
-			bits = bits << Q35_EVEN_BITS | reversed[window & 15];
+			bits = bits << Q35_EVEN_BITS | reversed[symbol[i]];
 		if (i % 16) /* 16 weights are 7 bytes */
 			continue;
 		for (b = 0; b < 7; b++)
 			tile[i / 16 * 7 + b] = bits >> 8 * b;
 		bits = 0;
 	}
+	decode(trellis, symbol, code);
 }

@@ -45,8 +45,8 @@ extern const struct q35_walker q35_walker_ref, q35_walker_avx2, q35_walker_avx51
 /* For the kernels that q35_kernels_get() chooses. */
 void q35_trellis_init(struct q35_trellis *trellis, const int8_t codebook[Q35_CODEBOOK_BYTES]);
 
-/* target[i * 8 + j] is for output i, input j of the tile. */
+/* target[i * 8 + j] is for output i, input j of the tile; code is what the tile decodes to. */
 void q35_trellis_encode(const struct q35_trellis *trellis, const int16_t target[Q35_TILE_WEIGHTS],
-			uint8_t tile[Q35_TILE_BYTES]);
+			uint8_t tile[Q35_TILE_BYTES], int8_t code[Q35_TILE_WEIGHTS]);
 
 #endif /* Q35_VITERBI_H */
