@@ -275,13 +275,18 @@ TEST_F(job, points_count_submissions)
 	EXPECT_EQ(0, q35_submit(self->queue, &self->fill, 1, NULL, 0, &first));
 	EXPECT_EQ(0, q35_submit(self->queue, NULL, 0, &first, 1, &second));
 	EXPECT_EQ(first.value + 1, second.value);
+	/* A queue's own point becomes a barrier. */
+	EXPECT_EQ(0, q35_submit(self->queue, &self->fill, 1, NULL, 0, &second));
+	EXPECT_EQ(0, self->queue->descs[0].flags);
+	EXPECT_EQ(0, q35_submit(self->queue, &self->fill, 1, &first, 1, &second));
+	EXPECT_EQ(Q35_DESC_BARRIER, self->queue->descs[0].flags);
 	EXPECT_EQ(0, q35_wait(second, Q35_FOREVER));
 
 	never = (struct q35_point){self->queue, second.value + 1};
 	EXPECT_EQ(-EINVAL, q35_wait(never, Q35_FOREVER));
-	EXPECT_STREQ("point 3 of a queue whose newest is 2", q35_error(self->dev));
+	EXPECT_STREQ("point 5 of a queue whose newest is 4", q35_error(self->dev));
 	EXPECT_EQ(-EINVAL, q35_submit(self->queue, &self->fill, 1, &never, 1, NULL));
-	EXPECT_STREQ("after[0] is point 3 of a queue whose newest is 2", q35_error(self->dev));
+	EXPECT_STREQ("after[0] is point 5 of a queue whose newest is 4", q35_error(self->dev));
 }
 
 TEST_F(job, refuses_points_of_another_handle)
