@@ -297,7 +297,7 @@ static void q35_accel_config_write(PCIDevice *pdev, uint32_t addr, uint32_t valu
 
 /* ---- Migration: the workers are paused, for the machine is stopped ---- */
 
-/* clang-format off: it knows no VMState tables */
+/* clang-format off */
 static const VMStateDescription vmstate_q35_fault = {
     .name = "q35-accel/fault",
     .version_id = 1,
@@ -392,7 +392,8 @@ static const VMStateDescription vmstate_q35_asic = {
         VMSTATE_STRUCT(counters, Q35Asic, 1, vmstate_q35_counters, Q35Counters),
         VMSTATE_UINT32(notifications, Q35Asic),
         VMSTATE_STRUCT_ARRAY(vm, Q35Asic, Q35_VMS, 1, vmstate_q35_vm, Q35Vm),
-        VMSTATE_STRUCT_ARRAY(queue, Q35Asic, Q35_QUEUES_MAX, 1, vmstate_q35_queue, Q35Queue),
+        VMSTATE_STRUCT_ARRAY(queue, Q35Asic, Q35_QUEUES_MAX, 1, vmstate_q35_queue,
+                             Q35Queue),
         VMSTATE_END_OF_LIST()
     }
 };
