@@ -86,6 +86,15 @@ test_infinity_in_a_copied_tensor_is_named_with_its_place() {
 	quantize_refused "tensor token_embd.weight: infinity at element 81919"
 }
 
+test_names_in_files_do_nothing_to_the_terminal() {
+	cp "$model" "$work/model"
+	patch $(($(described general.architecture) + 4 + 8)) '\033[2J\n'
+	quantize_refused "architecture ?[2J?: only llama is known here"
+	try "$q35" info "$work/model"
+	grep -qF 'general.architecture                       "\u001B[2J\n"' "$work/out" ||
+		note "$(grep -a general.arch "$work/out" | od -c)"
+}
+
 test_full_disk_names_the_output() {
 	mkdir "$work/to"
 	refused "$work/to/out: cannot be written: File too large" \

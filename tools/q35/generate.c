@@ -56,7 +56,7 @@ static void help(void)
 
 static void show(struct generate *g, uint32_t token)
 {
-	char piece[512]; /* longer ones do not come up; they would be cut */
+	char piece[512]; /* the rest of a longer one is not shown */
 	size_t size = tokenizer_decode(g->session.tokenizer, token, piece, sizeof(piece));
 
 	utf8_write(&g->utf8, piece, size < sizeof(piece) ? size : sizeof(piece), g->text);

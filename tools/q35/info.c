@@ -74,7 +74,9 @@ static json_t *value_of(const struct q35_file *file, const char *key)
 
 static void print_value(const char *key, const json_t *value)
 {
-	char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+	/* in ASCII, which can be cut anywhere and does nothing to a terminal */
+	char *text =
+		json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9));
 
 	if (text && strlen(text) > SHOWN_BYTES)
 		printf("%-42s %.*s...\n", key, SHOWN_BYTES, text);

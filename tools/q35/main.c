@@ -42,13 +42,19 @@ void catch_interrupts(void)
 	sigaction(SIGHUP, &action, NULL);
 }
 
-static void complain(const char *format, va_list args)
+/* One line, whatever the arguments hold: names in files and paths may be hostile. */
+static void complain(const char *format, va_list args, const char *end)
 {
+	char text[1024], *c;
+
+	vsnprintf(text, sizeof(text), format, args);
+	for (c = text; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
 	fflush(stdout);
 	if (isatty(STDERR_FILENO))
 		fputs("\r\033[K", stderr); /* over a progress bar */
-	fputs("q35: ", stderr);
-	vfprintf(stderr, format, args);
+	fprintf(stderr, "q35: %s%s\n", text, end);
 }
 
 int fail(const char *format, ...)
@@ -56,20 +62,20 @@ int fail(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	complain(format, args);
+	complain(format, args, "");
 	va_end(args);
-	fputc('\n', stderr);
 	return FAILED;
 }
 
 int usage(const char *command, const char *format, ...)
 {
+	char end[64];
 	va_list args;
 
+	snprintf(end, sizeof(end), "; see q35 %s%s--help", command, *command ? " " : "");
 	va_start(args, format);
-	complain(format, args);
+	complain(format, args, end);
 	va_end(args);
-	fprintf(stderr, "; see q35 %s%s--help\n", command, *command ? " " : "");
 	return USAGE;
 }
 

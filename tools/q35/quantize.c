@@ -68,7 +68,8 @@ static void help(void)
 {
 	printf("usage: q35 quantize MODEL -o OUT [OPTION]...\n\n"
 	       "Quantizes the weight matrices of MODEL, a llama GGUF or a safetensors file with F32,\n"
-	       "F16 or BF16 weights, to 3.5 bits and writes the GGUF file OUT.\n\n"
+	       "F16 or BF16 weights, to 3.5 bits and writes the GGUF file OUT. Safetensors have no\n"
+	       "tokenizer: their result is for libq35, not for q35 generate.\n\n"
 	       "  -o, --output OUT     file to write\n"
 	       "  -f, --format FORMAT  t8 (default): trellis code; s-minmax, s-lloyd: scalar codes\n"
 	       "  -t, --threads N      default: one per processor\n"
