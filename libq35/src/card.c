@@ -76,6 +76,10 @@ static int explain_permission(const char *node)
 
 	if (stat(node, &st))
 		return q35_fail(NULL, -EACCES, "no permission to open %s", node);
+	if ((st.st_mode & (S_IRGRP | S_IWGRP)) != (S_IRGRP | S_IWGRP))
+		return q35_fail(NULL, -EACCES,
+				"no permission to open %s: its mode is %04o, for its owner alone",
+				node, st.st_mode & 07777);
 	if (getgrgid_r(st.st_gid, &entry, names, sizeof(names), &group) || !group)
 		return q35_fail(NULL, -EACCES,
 				"no permission to open %s: its mode is %04o, its group number %u",
