@@ -76,7 +76,7 @@ static int explain_permission(const char *node)
 
 	if (stat(node, &st))
 		return q35_fail(NULL, -EACCES, "no permission to open %s", node);
-	if ((st.st_mode & (S_IRGRP | S_IWGRP)) != (S_IRGRP | S_IWGRP))
+	if ((st.st_mode & 0060) != 0060)
 		return q35_fail(NULL, -EACCES,
 				"no permission to open %s: its mode is %04o, for its owner alone",
 				node, st.st_mode & 07777);
