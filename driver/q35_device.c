@@ -49,10 +49,9 @@ int q35_poll(struct q35_device *q35, u32 reg, u32 mask, u32 want, u64 timeout_us
 /* Six 64-bit values in the order of Q35_COUNTER_*, from the queue's or the card's block at reg. */
 void q35_device_read_counters(struct q35_device *q35, u32 reg, u64 *counters)
 {
-	mutex_lock(&q35->counter_lock);
+	lockdep_assert_held(&q35->slots_lock); /* a LO read latches HI until the next LO read */
 	for (u32 i = 0; i < Q35_COUNTERS_SIZE / sizeof(u64); i++)
 		counters[i] = q35_read64(q35, reg + i * sizeof(u64));
-	mutex_unlock(&q35->counter_lock);
 }
 
 static bool q35_block_fits(resource_size_t bar, u32 offset, u32 stride, u32 count, u32 size)
@@ -232,9 +231,6 @@ int q35_device_init(struct q35_device *q35)
 	ret = drmm_mutex_init(&q35->drm, &q35->slots_lock);
 	if (ret)
 		return ret;
-	ret = drmm_mutex_init(&q35->drm, &q35->counter_lock);
-	if (ret)
-		return ret;
 
 	ret = pcim_enable_device(pdev);
 	if (ret)
@@ -298,8 +294,6 @@ void q35_device_remove(struct q35_device *q35)
 
 	for (u32 i = 0; i < q35->caps.queues; i++)
 		q35_queue_remove(q35, i);
-	for (u32 i = 0; i < Q35_VECTORS; i++)
-		synchronize_irq(q35->irq[i]);
 	for (u32 i = 0; i < q35->caps.vms; i++)
 		q35_vm_remove(q35, i);
 }

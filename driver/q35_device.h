@@ -8,10 +8,9 @@
  *   q35_queue.submit_lock     one queue: order of submissions
  *   q35_device.reset_sem      read: registers of queues and address spaces; write: card reset
  *   q35_queue.hw_lock         one queue: whether it is on the card
- *   q35_device.slots_lock     which queue and which address space has which slot
+ *   q35_device.slots_lock     which queue and which address space has which slot; counter latches
  *   dma_resv                  of one buffer: its DMA mapping and its bindings; never two at once
  *   q35_device.memory.lock    the allocator of device memory
- *   q35_device.counter_lock   the latches of the counter registers
  *   q35_queue.lock            irq-safe; ring, jobs in flight, failure record; also the fences' lock
  *
  * None of them is held across a copy from or to user space, except that page faults of mmaps take
@@ -79,8 +78,6 @@ struct q35_device {
 	struct rw_semaphore reset_sem;
 	struct work_struct reset_work;
 	bool lost; /* card reset failed; under reset_sem */
-
-	struct mutex counter_lock; /* a LO read latches HI until the next LO read */
 };
 
 static inline struct q35_device *to_q35_device(struct drm_device *drm)

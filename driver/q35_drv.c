@@ -277,9 +277,17 @@ static int q35_ioctl_perf_query(struct drm_device *drm, void *data, struct drm_f
 		ret = -ENODEV;
 		goto out;
 	}
-	q35_device_read_counters(
-		q35, queue ? q35_queue_reg(queue, Q35_QREG_COUNTERS) : Q35_REG_COUNTERS, counters);
+	mutex_lock(&q35->slots_lock);
+	if (!queue)
+		q35_device_read_counters(q35, Q35_REG_COUNTERS, counters);
+	else if (q35->queues[queue->slot] == queue)
+		q35_device_read_counters(q35, q35_queue_reg(queue, Q35_QREG_COUNTERS), counters);
+	else
+		ret = -ENOENT; /* destroyed meanwhile: the registers may be another client's */
+	mutex_unlock(&q35->slots_lock);
 	drm_dev_exit(idx);
+	if (ret)
+		goto out;
 
 	args->cycles = counters[Q35_COUNTER_CYCLES / sizeof(u64)];
 	args->macs = counters[Q35_COUNTER_MACS / sizeof(u64)];

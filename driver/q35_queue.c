@@ -218,7 +218,10 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 		queue->fault_info = le32_to_cpu(wb.fault_info);
 		queue->fault_addr = le64_to_cpu(wb.fault_addr);
 	} else if (hung && !list_empty(&hung->link)) {
+		/* The oldest in flight, so the card must be in it. */
 		index = le32_to_cpu(wb.head);
+		if (index - hung->first >= hung->count)
+			index = hung->first;
 		queue->status = DRM_Q35_QUEUE_HANG;
 	} else if (le64_to_cpu(wb.seqno) > queue->emitted) {
 		index = queue->tail;
@@ -290,7 +293,7 @@ static int q35_queue_claim_slot(struct q35_queue *queue)
 			continue;
 		queue->slot = i;
 		kref_get(&queue->kref);
-		WRITE_ONCE(q35->queues[i], queue);
+		smp_store_release(&q35->queues[i], queue); /* to interrupt handlers */
 		ret = 0;
 		break;
 	}
@@ -323,18 +326,26 @@ static void q35_queue_release_slot(struct q35_queue *queue)
 	q35_queue_put(queue);
 }
 
-/* Empty the slot if it is still this queue's; its reference is the caller's then. */
-static bool q35_queue_leave_slot(struct q35_queue *queue)
+/*
+ * Empty the slot, if it is the expected queue's or no matter whose, and be sure that no interrupt handler still
+ * looks at what was in it. Return: that, the slot's reference with it, or NULL.
+ */
+static struct q35_queue *q35_queue_leave_slot(struct q35_device *q35, u32 slot,
+					      struct q35_queue *expected)
 {
-	struct q35_device *q35 = queue->q35;
-	bool mine;
+	struct q35_queue *queue;
 
 	mutex_lock(&q35->slots_lock);
-	mine = q35->queues[queue->slot] == queue;
-	if (mine)
-		WRITE_ONCE(q35->queues[queue->slot], NULL);
+	queue = q35->queues[slot];
+	if (expected && queue != expected)
+		queue = NULL;
+	if (queue)
+		WRITE_ONCE(q35->queues[slot], NULL);
 	mutex_unlock(&q35->slots_lock);
-	return mine;
+
+	for (u32 i = 0; queue && i < Q35_VECTORS; i++)
+		synchronize_irq(q35->irq[i]);
+	return queue;
 }
 
 static int q35_queue_enable(struct q35_queue *queue, u32 priority)
@@ -392,10 +403,7 @@ static void q35_queue_leave_card(struct q35_queue *queue)
 		flush_work(&q35->reset_work);
 
 	if (!READ_ONCE(queue->on_card))
-		leaves = q35_queue_leave_slot(queue);
-	if (leaves)
-		for (u32 i = 0; i < Q35_VECTORS; i++)
-			synchronize_irq(q35->irq[i]);
+		leaves = q35_queue_leave_slot(q35, queue->slot, queue);
 	drm_dev_exit(idx);
 
 	if (leaves)
@@ -472,7 +480,8 @@ int q35_queue_create(struct q35_client *client, struct q35_vm *vm,
 err_sched_fini:
 	drm_sched_fini(sched);
 err_leave_slot:
-	q35_queue_leave_slot(queue);
+	q35_queue_leave_slot(q35, queue->slot, queue);
+	cancel_work_sync(&queue->fault_work);
 	q35_queue_put(queue);
 err_free_writeback:
 	dma_free_coherent(dev, PAGE_SIZE, queue->writeback, queue->writeback_dma);
@@ -503,17 +512,10 @@ void q35_queue_destroy(struct q35_queue *queue)
  */
 void q35_queue_remove(struct q35_device *q35, u32 slot)
 {
-	struct q35_queue *queue;
+	struct q35_queue *queue = q35_queue_leave_slot(q35, slot, NULL);
 
-	mutex_lock(&q35->slots_lock);
-	queue = q35->queues[slot];
-	WRITE_ONCE(q35->queues[slot], NULL);
-	mutex_unlock(&q35->slots_lock);
 	if (!queue)
 		return;
-
-	for (u32 i = 0; i < Q35_VECTORS; i++)
-		synchronize_irq(q35->irq[i]);
 	q35_queue_lose(queue, -ENODEV);
 	q35_queue_retire(queue);
 	q35_queue_release_slot(queue);
