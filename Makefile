@@ -83,16 +83,19 @@ comma := ,
 
 # ---- The command and the example: linked as an application would --------------------------------
 
-LINK_SHARED = -L$(B) -l:libq35.so.0 '-Wl,-rpath,$$ORIGIN' -pthread -lm
+# $(call link_shared,OBJECTS,PROGRAM,WAY FROM IT TO THE LIBRARY)
+link_shared = $(CC) $(1) -o $(2) -L$(B) -l:libq35.so.0 '-Wl,-rpath,$$ORIGIN$(3)' -pthread -lm
 
 COMMAND_SOURCES := $(wildcard tools/q35/*.c)
-$(call objects,obj,$(COMMAND_SOURCES)): FLAGS = -Itools/q35 -DQ35_VERSION='"$(VERSION)"'
-$(B)/q35: $(call objects,obj,$(COMMAND_SOURCES)) $(B)/libq35.so.0
+COMMAND_OBJECTS := $(call objects,obj,$(COMMAND_SOURCES))
+COMMAND_LIBS = $(shell pkg-config --libs jansson)
+$(COMMAND_OBJECTS): FLAGS = -Itools/q35 -DQ35_VERSION='"$(VERSION)"'
+$(B)/q35: $(COMMAND_OBJECTS) $(B)/libq35.so.0
 	$(call say,LD,$@)
-	$(QUIET)$(CC) $(filter %.o,$^) -o $@ $(LINK_SHARED) $(shell pkg-config --libs jansson)
+	$(QUIET)$(call link_shared,$(COMMAND_OBJECTS),$@) $(COMMAND_LIBS)
 
 $(B)/example: $(call objects,obj,libq35/example.c) $(B)/libq35.so.0
-	$(QUIET)$(CC) $(filter %.o,$^) -o $@ $(LINK_SHARED)
+	$(QUIET)$(call link_shared,$(filter %.o,$^),$@)
 
 # ---- The card ---------------------------------------------------------------------------------
 
@@ -201,6 +204,21 @@ lint: $(B)/setup.mk
 	@tools/setup.sh --lint
 	@tools/lint.sh
 
+# Formats as `make lint` wants it.
+format: $(B)/setup.mk
+	@tools/setup.sh --lint
+	@tools/lint.sh reformat
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/{bin,lib/pkgconfig,include}
+	install -m 755 $(B)/libq35.so.0 $(DESTDIR)$(PREFIX)/lib
+	ln -sf libq35.so.0 $(DESTDIR)$(PREFIX)/lib/libq35.so
+	install -m 644 $(B)/libq35.a $(DESTDIR)$(PREFIX)/lib
+	install -m 644 libq35/include/*.h $(DESTDIR)$(PREFIX)/include
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' \
+		libq35/q35.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/q35.pc
+	$(call link_shared,$(COMMAND_OBJECTS),$(DESTDIR)$(PREFIX)/bin/q35,/../lib) $(COMMAND_LIBS)
+
 clean:
 	rm -rf $(B)
 
@@ -210,10 +228,10 @@ help:
 	@echo 'make check      all tests, on the host and in a guest; what CI runs'
 	@echo 'make vm         a shell in a guest with the card and everything loaded'
 	@echo 'make lint       static checks'
-	@echo 'make bench      measurements into build/bench/*.json'
+	@echo 'make format     clang-format on what make lint checks'
 	@echo 'make install    libq35, headers and the q35 command to $$DESTDIR$$PREFIX'
 	@echo 'make clean      remove build/; the cache in ~/.cache/q35 stays'
 
-.PHONY: guest run vm check lint tests asan clean help
+.PHONY: guest run vm check lint format install tests asan clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

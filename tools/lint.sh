@@ -5,8 +5,9 @@
 # fails what it said. Exit status 1 if any fails.
 #
 #	tools/lint.sh [CHECK…]		format checkpatch sparse cppcheck abi shell licence
+#	tools/lint.sh reformat		make it as format wants it
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 
 build=${Q35_BUILD:-$PWD/build}
 work=$build/lint
@@ -20,24 +21,28 @@ pick() {
 }
 
 # Register and ABI tables are aligned by hand; QEMU has no clang-format style.
-check_format() {
-	pick -v -e '^driver/q35_hw\.h' -e '^driver/uapi/' -e '^qemu-device/' | xargs clang-format --dry-run -Werror
-}
+formatted() { pick -v -e '^driver/q35_hw\.h' -e '^driver/uapi/' -e '^qemu-device/'; }
+check_format() { formatted | xargs clang-format --dry-run -Werror; }
+check_reformat() { formatted | xargs clang-format -i; }
 
 # checkpatch judges user space by rules that are the kernel's own; without those rules there:
 #	PREFER_KERNEL_TYPES, BIT_MACRO, ARRAY_SIZE, PREFER_DEFINED_ATTRIBUTE_MACRO, STRCPY, NAKED_SSCANF
 #			name what only the kernel's headers define
 #	CAMELCASE	C11's _Static_assert, libdrm's drmIoctl
 #	ENOSYS		is a plain errno here
+#	VOLATILE	keeps a load that a test makes for its fault
+#	COMPLEX_MACRO, MACRO_ARG_REUSE, MULTIPLE_ASSIGNMENTS	initializers and tests written once
 # and in the card's and the ABI's headers, which user space includes:
 #	BIT_MACRO	is not for user space
 # LONG_LINE_STRING: messages are not split, so that they can be searched for. SPACING reads the
 # exponent of a hexadecimal float as an operator. LONG_LINE_COMMENT: counts a character of UTF-8 as
-# several. PARENTHESIS_ALIGNMENT and the like are clang-format's business.
+# several. ALLOC_WITH_SIZEOF: kzalloc_obj() is younger than 6.12. PARENTHESIS_ALIGNMENT and the like are clang-format's business.
 check_checkpatch() {
 	local common=LONG_LINE_STRING,LONG_LINE_COMMENT,PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE
+	common+=,ALLOC_WITH_SIZEOF
 	local user=PREFER_KERNEL_TYPES,BIT_MACRO,ARRAY_SIZE,PREFER_DEFINED_ATTRIBUTE_MACRO
 	user+=,STRCPY,NAKED_SSCANF,CAMELCASE,ENOSYS,SPACING
+	user+=,VOLATILE,COMPLEX_MACRO,MACRO_ARG_REUSE,MULTIPLE_ASSIGNMENTS
 	local found
 	patch() { # IGNORED FILE…
 		perl "$CHECKPATCH" --no-tree --strict --terse --show-types --max-line-length=100 \
@@ -85,7 +90,7 @@ check_abi() {
 }
 
 check_shell() {
-	git ls-files '*.sh' '*.inc' .ci/run tools/vm/init tools/q35-qemu | xargs shellcheck -x -P SCRIPTDIR
+	git ls-files '*.sh' .ci/run tools/vm/init tools/q35-qemu | xargs shellcheck -S warning -x -P SCRIPTDIR
 }
 
 check_licence() {
