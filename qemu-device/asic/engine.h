@@ -10,13 +10,20 @@
 /* ---- mmu.c: device virtual addresses ---- */
 
 #define Q35_TLB_DIRECTORIES 64
-#define Q35_TLB_PAGES 256
+#define Q35_TLB_LINES 64
+#define Q35_TLB_LINE 64 /* entries: what one access to a table reads */
 
-typedef struct Q35TlbEntry {
+typedef struct Q35TlbDirectory {
     uint64_t generation; /* 0: empty */
-    uint64_t number; /* of the page or of the 2 MiB region */
-    uint64_t entry;
-} Q35TlbEntry;
+    uint64_t region; /* of 2 MiB */
+    uint64_t entry; /* level 1, valid */
+} Q35TlbDirectory;
+
+typedef struct Q35TlbLine {
+    uint64_t generation; /* 0: empty */
+    uint64_t number; /* of the page, divided by Q35_TLB_LINE */
+    uint64_t entry[Q35_TLB_LINE]; /* level 0; those that are not valid do not count */
+} Q35TlbLine;
 
 /*
  * The address space of the part that a worker is executing, and what comes of using it.
@@ -27,8 +34,8 @@ typedef struct Q35Access {
     Q35Fault fault;
     bool counting; /* bytes accessed are the job's */
     uint64_t memory_bytes, link_bytes;
-    Q35TlbEntry directory[Q35_TLB_DIRECTORIES]; /* level-1 entries */
-    Q35TlbEntry page[Q35_TLB_PAGES]; /* level-0 entries */
+    Q35TlbDirectory directory[Q35_TLB_DIRECTORIES];
+    Q35TlbLine line[Q35_TLB_LINES];
 } Q35Access;
 
 /* A range of an address space that is contiguous in the host's memory too. */

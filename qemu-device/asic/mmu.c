@@ -47,89 +47,110 @@ static bool is_leaf(uint64_t entry, unsigned level)
 }
 
 /*
- * The entry for va in the table that the entry above points at. Returns enum q35_fault.
+ * Reads count entries from index on of the table that the entry above points at. Returns
+ * enum q35_fault.
  */
-static uint32_t read_entry(Q35Access *access, uint64_t table, uint64_t va, unsigned level,
-                           uint64_t *entry)
+static uint32_t read_entries(Q35Access *access, uint64_t table, unsigned index,
+                             unsigned count, uint64_t *entries)
 {
     const Q35Asic *asic = access->asic;
-    uint64_t address = (table & Q35_PTE_FRAME) +
-                       8 * (va >> Q35_LEVEL_SHIFT(level) & (Q35_TABLE_ENTRIES - 1));
-    uint64_t len = 8;
-    void *p;
+    uint64_t address = (table & Q35_PTE_FRAME) + 8 * index, len = 8 * count;
+    uint64_t *p;
+    unsigned i;
 
     if (table & Q35_PTE_LOCAL) {
         if (address >= asic->config.memory_size) {
             return Q35_FAULT_BUS;
         }
-        *entry = __atomic_load_n((uint64_t *)(asic->config.memory + address),
-                                 __ATOMIC_ACQUIRE);
+        p = (uint64_t *)(asic->config.memory + address);
+    } else {
+        p = asic->host.map(asic->host.opaque, address, &len, false);
+        if (!p) {
+            return Q35_FAULT_BUS;
+        }
+    }
+    for (i = 0; i < len / 8; i++) {
+        entries[i] = __atomic_load_n(&p[i], __ATOMIC_ACQUIRE);
+    }
+    if (!(table & Q35_PTE_LOCAL)) {
+        asic->host.unmap(asic->host.opaque, p, len, false);
+    }
+    return len == 8 * count ? Q35_FAULT_NONE : Q35_FAULT_BUS;
+}
+
+static unsigned index_of(uint64_t va, unsigned level)
+{
+    return va >> Q35_LEVEL_SHIFT(level) & (Q35_TABLE_ENTRIES - 1);
+}
+
+/* The level-1 entry for va. Returns enum q35_fault. */
+static uint32_t walk_directory(Q35Access *access, uint64_t va, uint64_t *entry)
+{
+    uint64_t region = va >> Q35_LEVEL_SHIFT(1);
+    Q35TlbDirectory *cached = &access->directory[region % Q35_TLB_DIRECTORIES];
+    uint32_t code;
+
+    if (cached->generation == access->generation && cached->region == region) {
+        *entry = cached->entry;
         return Q35_FAULT_NONE;
     }
-    p = asic->host.map(asic->host.opaque, address, &len, false);
-    if (!p) {
-        return Q35_FAULT_BUS;
+    if (!is_table(access->root)) {
+        return Q35_FAULT_UNMAPPED;
     }
-    if (len == 8) {
-        *entry = __atomic_load_n((uint64_t *)p, __ATOMIC_ACQUIRE);
+    code = read_entries(access, access->root, index_of(va, 2), 1, entry);
+    if (code) {
+        return code;
     }
-    asic->host.unmap(asic->host.opaque, p, len, false);
-    return len == 8 ? Q35_FAULT_NONE : Q35_FAULT_BUS;
+    if (!is_table(*entry)) {
+        return Q35_FAULT_UNMAPPED;
+    }
+    code = read_entries(access, *entry, index_of(va, 1), 1, entry);
+    if (code) {
+        return code;
+    }
+    if (!is_table(*entry) && !is_leaf(*entry, 1)) {
+        return Q35_FAULT_UNMAPPED;
+    }
+    *cached = (Q35TlbDirectory){ access->generation, region, *entry };
+    return Q35_FAULT_NONE;
 }
 
 /* The leaf for va; *size is what it maps. Returns enum q35_fault. */
 static uint32_t walk(Q35Access *access, uint64_t va, uint64_t *leaf, uint64_t *size)
 {
-    uint64_t number = va >> Q35_LEVEL_SHIFT(0), region = va >> Q35_LEVEL_SHIFT(1);
-    Q35TlbEntry *page = &access->page[number % Q35_TLB_PAGES];
-    Q35TlbEntry *directory = &access->directory[region % Q35_TLB_DIRECTORIES];
-    uint64_t entry;
+    uint64_t page = va >> Q35_LEVEL_SHIFT(0), number = page / Q35_TLB_LINE, directory;
+    Q35TlbLine *line = &access->line[number % Q35_TLB_LINES];
+    uint64_t *entry = &line->entry[page % Q35_TLB_LINE];
+    unsigned first = index_of(va, 0) / Q35_TLB_LINE * Q35_TLB_LINE;
     uint32_t code;
 
     if (va >> Q35_VA_BITS) {
         return Q35_FAULT_UNMAPPED;
     }
-    if (page->generation == access->generation && page->number == number) {
-        *leaf = page->entry;
-        *size = PAGE_SIZE;
+    *size = PAGE_SIZE;
+    if (line->generation == access->generation && line->number == number &&
+        is_leaf(*entry, 0)) {
+        *leaf = *entry;
         return Q35_FAULT_NONE;
     }
-    if (directory->generation != access->generation || directory->number != region) {
-        if (!is_table(access->root)) {
-            return Q35_FAULT_UNMAPPED;
-        }
-        code = read_entry(access, access->root, va, 2, &entry);
-        if (code) {
-            return code;
-        }
-        if (!is_table(entry)) {
-            return Q35_FAULT_UNMAPPED;
-        }
-        code = read_entry(access, entry, va, 1, &entry);
-        if (code) {
-            return code;
-        }
-        if (!is_table(entry) && !is_leaf(entry, 1)) {
-            return Q35_FAULT_UNMAPPED;
-        }
-        *directory = (Q35TlbEntry){ access->generation, region, entry };
-    }
-    if (directory->entry & Q35_PTE_LEAF) {
-        *leaf = directory->entry;
-        *size = REGION_SIZE;
-        return Q35_FAULT_NONE;
-    }
-    code = read_entry(access, directory->entry, va, 0, &entry);
+    code = walk_directory(access, va, &directory);
     if (code) {
         return code;
     }
-    if (!is_leaf(entry, 0)) {
-        return Q35_FAULT_UNMAPPED;
+    if (directory & Q35_PTE_LEAF) {
+        *leaf = directory;
+        *size = REGION_SIZE;
+        return Q35_FAULT_NONE;
     }
-    *page = (Q35TlbEntry){ access->generation, number, entry };
-    *leaf = entry;
-    *size = PAGE_SIZE;
-    return Q35_FAULT_NONE;
+    line->generation = 0;
+    code = read_entries(access, directory, first, Q35_TLB_LINE, line->entry);
+    if (code) {
+        return code;
+    }
+    line->generation = access->generation;
+    line->number = number;
+    *leaf = *entry;
+    return is_leaf(*entry, 0) ? Q35_FAULT_NONE : Q35_FAULT_UNMAPPED;
 }
 
 /* Where va lies and how far that page goes on. Returns enum q35_fault. */
