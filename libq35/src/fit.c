@@ -8,7 +8,7 @@
 #include "kernels.h"
 
 #define F16_MAX 65504.0f
-#define F16_NORMAL 0x1p-14f /* less has fewer than 11 significant bits */
+#define F16_COARSE 0x1p-20f /* less has fewer than 5 significant bits */
 #define F16_MIN 0x1p-24f
 
 #define BINS 128 /* of the histogram that stands for more weights than that */
@@ -17,10 +17,10 @@
 #define LANES 8
 
 /*
- * Scales are tried from the one that reaches the outermost weight downwards, so many factors of
- * sqrt(2), then on both sides of the best.
+ * Scales are tried from 4 times the one that reaches the outermost weight downwards, so many
+ * factors of sqrt(2), then on both sides of the best.
  */
-#define COARSE 14
+#define COARSE 18
 static const float fine[] = { 1.1892f, 1.0905f, 1.0443f, 1.0219f }; /* 2^(1/4) … 2^(1/32) */
 
 /* The weights' distances from zero, each count[i] times. */
@@ -90,7 +90,7 @@ static void fill_errors(struct q35_fit *fit, const int8_t *codebook)
 		}
 		inside = u < 121 ? u * u : 121 * 121;
 		beyond = u > 121 ? u - 121 : 0;
-		fit->log_shared[u] = 1.736f + inside * (5.586e-4f + inside * 1.76e-8f);
+		fit->log_shared[u] = 1.736f + inside * (5.8e-4f + inside * 1.76e-8f);
 		fit->error[u] = 1.54f * beyond * beyond;
 	}
 }
@@ -183,7 +183,7 @@ static void try_scale(const struct q35_fit *fit, const struct sample *s, double 
 
 static float best_scale(const struct q35_fit *fit, const struct sample *s, float reach)
 {
-	double error = 0, candidate = reach;
+	double error = 0, candidate = 4.0 * reach;
 	float scale = 0, best;
 	uint32_t i, total = 0;
 
@@ -249,8 +249,9 @@ int q35_fit(const struct q35_fit *fit, const float *weight, uint32_t count, floa
 	if (!(reach <= F16_MAX))
 		return -ERANGE;
 	if (fit->format == Q35_S_MINMAX) {
-		*scale = to_f16(reach);
-	} else if (min == max && fit->constant_code && reach >= F16_NORMAL) {
+		/* Too wide a grid is better than none, as long as the weights span a step of it. */
+		*scale = to_f16(reach >= F16_MIN / 8 && reach < F16_MIN ? F16_MIN : reach);
+	} else if (min == max && fit->constant_code && reach >= F16_COARSE) {
 		*scale = to_f16((max - *zero) / fit->constant_code);
 	} else {
 		take_sample(weight, count, *zero, far, &sample);
