@@ -124,7 +124,8 @@ struct q35_quantize_options {
  * allocated (q35_tiles_size(), q35_meta_size(), any alignment), and points w at them. w is as
  * q35_weights_init() left it, or with a codebook of the caller's own. Never holds more of the
  * source than 64 rows a thread. The result does not depend on threads or processor.
- * -EDOM: NaN or infinity; the sentence names row and column. -EINVAL, -ENOMEM, -ECANCELED.
+ * -EDOM: NaN or infinity; the sentence names row and column. -ERANGE: weights of a row are beyond
+ * what f16 scales can reach (8e6 for T8); it names the row. -EINVAL, -ENOMEM, -ECANCELED.
  * stats may be NULL.
  */
 int q35_quantize(const struct q35_quantize_options *options, struct q35_weights *w, void *tiles,
