@@ -482,10 +482,7 @@ TEST_F(model, what_is_no_model_file_is_refused)
 	EXPECT_EQ(-EBADMSG, q35_file_open("/dev/null", &self->file));
 	self->b.size = 0;
 	EXPECT_REFUSED(self, -EBADMSG, "the file is empty");
-	put(&self->b,
-	    "\x7f"
-	    "ELF, or so one thinks",
-	    20);
+	put(&self->b, "\177ELF, or so one thinks", 20);
 	EXPECT_REFUSED(self, -EBADMSG, "neither a GGUF nor a safetensors file");
 }
 

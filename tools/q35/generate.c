@@ -37,7 +37,7 @@ struct generate {
 	char *logits_temp;
 };
 
-static void help(void)
+static void print_help(void)
 {
 	printf("usage: q35 generate MODEL [OPTION]...\n\n"
 	       "Continues a prompt with MODEL, a llama model that q35 quantize has written. Every\n"
@@ -286,7 +286,7 @@ static int parse(struct generate *g, int argc, char **argv)
 			g->json = true;
 			break;
 		case 'h':
-			help();
+			print_help();
 			return -1;
 		case ':':
 			return usage("generate", "%s needs a value", argv[optind - 1]);

@@ -11,7 +11,7 @@
 
 #define SHOWN_BYTES 60 /* of a string */
 
-static void help(void)
+static void print_help(void)
 {
 	printf("usage: q35 info MODEL [--json]\n"
 	       "       q35 info --device[=DEVICE] [--json]\n\n"
@@ -206,7 +206,7 @@ int command_info(int argc, char **argv)
 			json = true;
 			break;
 		case 'h':
-			help();
+			print_help();
 			return DONE;
 		default:
 			return usage("info", "%s: no such option", argv[optind - 1]);

@@ -137,7 +137,7 @@ const char *human_bytes(uint64_t bytes)
 	return text;
 }
 
-static void help(void)
+static void print_help(void)
 {
 	size_t i;
 
@@ -157,7 +157,7 @@ static int run(int argc, char **argv)
 	if (argc < 2)
 		return usage("", "no command");
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
-		help();
+		print_help();
 		return DONE;
 	}
 	if (!strcmp(argv[1], "--version")) {

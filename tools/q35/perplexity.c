@@ -32,7 +32,7 @@ struct perplexity {
 	double nats; /* in all */
 };
 
-static void help(void)
+static void print_help(void)
 {
 	printf("usage: q35 perplexity MODEL TEXT [OPTION]...\n\n"
 	       "How well MODEL, which q35 quantize has written, predicts the file TEXT: lower is better.\n\n"
@@ -201,7 +201,7 @@ static int parse(struct perplexity *p, int argc, char **argv)
 			p->json = true;
 			break;
 		case 'h':
-			help();
+			print_help();
 			return -1;
 		case ':':
 			return usage("perplexity", "%s needs a value", argv[optind - 1]);

@@ -64,7 +64,7 @@ struct quantize {
 	json_t *rows;
 };
 
-static void help(void)
+static void print_help(void)
 {
 	printf("usage: q35 quantize MODEL -o OUT [OPTION]...\n\n"
 	       "Quantizes the weight matrices of MODEL, a llama GGUF or a safetensors file with F32,\n"
@@ -412,8 +412,7 @@ static int summarize(struct quantize *q)
 			"bytes_in", (json_int_t)in.st_size, "bytes_out", (json_int_t)out.st_size,
 			"seconds", seconds, "tensors", q->rows));
 	}
-	printf("%s: %s, was %s, in %.1f s; bits/weight and ratio (to F32) count scales, shapes and "
-	       "codebook\n",
+	printf("%s: %s, was %s, in %.1f s; bits/weight and ratio (to F32) count scales, shapes and codebook\n",
 	       q->out, human_bytes((uint64_t)out.st_size), human_bytes((uint64_t)in.st_size),
 	       seconds);
 	if (!q->gguf)
@@ -476,7 +475,7 @@ static int parse(struct quantize *q, int argc, char **argv)
 			q->json = true;
 			break;
 		case 'h':
-			help();
+			print_help();
 			return -1;
 		case ':':
 			return usage("quantize", "%s needs a value", argv[optind - 1]);

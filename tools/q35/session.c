@@ -115,14 +115,12 @@ int session_report(struct session *s)
 		human_bytes(work->weight_bytes));
 	if (info.is_card) {
 		fprintf(stderr,
-			"card says   %llu jobs, %.3f GMAC, device memory %s, link %s, busy %.3f s of "
-			"wall time\n",
+			"card says   %llu jobs, %.3f GMAC, device memory %s, link %s, busy %.3f s of wall time\n",
 			(unsigned long long)c.jobs, (double)c.macs * 1e-9,
 			human_bytes(c.memory_bytes), human_bytes(c.link_bytes),
 			(double)c.busy_ns * 1e-9);
 		fprintf(stderr,
-			"time model  %llu cycles, %.1f %% of them stalls: %.2f ms on silicon of %u lanes at "
-			"%u MHz, memory %u GB/s, link %u GB/s; no wall time\n",
+			"time model  %llu cycles, %.1f %% of them stalls: %.2f ms on silicon of %u lanes at %u MHz, memory %u GB/s, link %u GB/s; no wall time\n",
 			(unsigned long long)c.cycles,
 			c.cycles ? 100.0 * (double)c.stall_cycles / (double)c.cycles : 0,
 			info.clock_mhz ? (double)c.cycles / (info.clock_mhz * 1e3) : 0, info.lanes,
