@@ -47,42 +47,30 @@ TEST_F(submit, fill_copy_fence_and_timestamp_do_what_they_say)
 /* All codes of the weights are the window 0: 2 at even inputs, -1 at odd ones. */
 TEST_F(submit, gemm_multiplies)
 {
-	enum {
-		M = 2,
-		N = 64,
-		K = 128,
-		TILES = 0,
-		META = 32768,
-		CODEBOOK = 36864,
-		X = 40960,
-		SCALES = 49152,
-		Y = 53248
-	};
-	struct q35_hw_desc job = {
-		.op = Q35_OP_GEMM,
-		.gemm =
-			{
-				.x_va = BASE + X,
-				.x_scale_va = BASE + SCALES,
-				.tiles_va = BASE + TILES,
-				.meta_va = BASE + META,
-				.codebook_va = BASE + CODEBOOK,
-				.y_va = BASE + Y,
-				.m = M,
-				.n = N,
-				.k = K,
-				.x_stride = K,
-				.y_stride = N * 4,
-				.x_type = Q35_HW_I8,
-				.y_type = Q35_HW_F32,
-				.window_bits = 8,
-			},
-	};
+	enum { M = 2, N = 64, K = 128 };
+	enum { TILES = 0, META = 32768, CODEBOOK = 36864, X = 40960, SCALES = 49152, Y = 53248 };
+	struct q35_hw_desc job = {.op = Q35_OP_GEMM};
 	uint8_t *mem = (uint8_t *)self->rig.mem;
 	const float *y = (const float *)(mem + Y);
 	struct drm_q35_perf_query perf;
 	unsigned int m, n;
 
+	job.gemm = (struct q35_hw_gemm){
+		.x_va = BASE + X,
+		.x_scale_va = BASE + SCALES,
+		.tiles_va = BASE + TILES,
+		.meta_va = BASE + META,
+		.codebook_va = BASE + CODEBOOK,
+		.y_va = BASE + Y,
+		.m = M,
+		.n = N,
+		.k = K,
+		.x_stride = K,
+		.y_stride = N * 4,
+		.x_type = Q35_HW_I8,
+		.y_type = Q35_HW_F32,
+		.window_bits = 8,
+	};
 	for (n = 0; n < N; n++)
 		((uint16_t *)(mem + META))[n] = 0x3c00; /* 1.0 */
 	mem[CODEBOOK] = 2;
