@@ -35,7 +35,8 @@ struct panel {
 	int32_t acc[PANEL_ROWS][Q35_BLOCK_N]; /* of a segment longer than a piece */
 	float y[PANEL_ROWS][Q35_BLOCK_N];
 	float scale[Q35_BLOCK_N], zero[Q35_BLOCK_N]; /* of the segment */
-	uint16_t pair[1 << PAIR_BITS]; /* even code in the low byte; bit 0 of the index is the oldest */
+	uint16_t pair
+		[1 << PAIR_BITS]; /* even code in the low byte; bit 0 of the index is the oldest */
 };
 
 /* What is common to the segments of one product with one block. */
@@ -90,7 +91,8 @@ static void decode_tile(const uint16_t *pair, const uint8_t *tile, uint16_t *cod
 			bits = bits << 8 | tile[Q35_TILE_BYTES - 1];
 		}
 		for (j = 0; j < 8; j++)
-			codes[8 * i + j] = pair[bits >> (4 + PAIR_STEP * j) & ((1 << PAIR_BITS) - 1)];
+			codes[8 * i + j] =
+				pair[bits >> (4 + PAIR_STEP * j) & ((1 << PAIR_BITS) - 1)];
 	}
 }
 
@@ -155,8 +157,9 @@ inline_always void scale_segment(const struct job *j, struct panel *panel, uint3
 	y = _mm256_add_ps(y, _mm256_mul_ps(_mm256_cvtepi32_ps(acc),
 					   _mm256_mul_ps(_mm256_loadu_ps(&panel->scale[n]), sx)));
 	if (j->has_zero)
-		y = _mm256_add_ps(y, _mm256_mul_ps(_mm256_set1_ps((float)sum),
-						   _mm256_mul_ps(_mm256_loadu_ps(&panel->zero[n]), sx)));
+		y = _mm256_add_ps(
+			y, _mm256_mul_ps(_mm256_set1_ps((float)sum),
+					 _mm256_mul_ps(_mm256_loadu_ps(&panel->zero[n]), sx)));
 	_mm256_storeu_ps(&panel->y[m][n], y);
 }
 
@@ -269,7 +272,7 @@ static void gemm(const struct q35_product *p, const void *scratch, const uint8_t
 		 uint32_t b0, uint32_t b1)
 {
 	size_t block = (size_t)q35_div_up(p->k, Q35_TILE_K) * Q35_BLOCK_BYTES;
-	struct job j = { .p = p, .scratch = scratch, .tiles = tiles, .l = q35_layout(p) };
+	struct job j = {.p = p, .scratch = scratch, .tiles = tiles, .l = q35_layout(p)};
 	struct panel panel;
 	uint32_t b, m, rows;
 
@@ -285,6 +288,6 @@ static void gemm(const struct q35_product *p, const void *scratch, const uint8_t
 	}
 }
 
-const struct q35_kernels q35_kernels_avx2 = { "avx2", supported, gemm };
+const struct q35_kernels q35_kernels_avx2 = {"avx2", supported, gemm};
 
 #endif /* __x86_64__ */

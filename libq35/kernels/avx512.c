@@ -116,9 +116,9 @@ inline_always __m512i load_tile(const struct decoder *d, const uint8_t *block, i
 {
 	int last = t == TILES - 1;
 
-	return _mm512_permutexvar_epi8(d->gather[last],
-				       _mm512_loadu_si512(block + t * Q35_TILE_BYTES -
-							  last * (64 - Q35_TILE_BYTES)));
+	return _mm512_permutexvar_epi8(
+		d->gather[last],
+		_mm512_loadu_si512(block + t * Q35_TILE_BYTES - last * (64 - Q35_TILE_BYTES)));
 }
 
 /* The bytes of a block that will be read about as much later as memory takes to answer. */
@@ -168,8 +168,10 @@ static struct column load_scales(const struct q35_product *p, uint32_t n0, uint3
 	c = load_f16(meta + 2 * n0);
 #pragma GCC unroll 8
 	for (t = 0; t < TILES; t++)
-		c.v[t] = _mm512_mul_ps(c.v[t], _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(
-			(const __m128i *)(meta + 2 * row + g * row + n0 + t * 16)))));
+		c.v[t] = _mm512_mul_ps(
+			c.v[t],
+			_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(
+				(const __m128i *)(meta + 2 * row + g * row + n0 + t * 16)))));
 	return c;
 }
 
@@ -177,8 +179,8 @@ static struct column load_zeros(const struct q35_product *p, uint32_t n0, uint32
 {
 	size_t row = (size_t)q35_div_up(p->n, Q35_BLOCK_N) * Q35_BLOCK_N;
 	size_t groups = q35_format_groups(p->k, p->group);
-	size_t scales = p->meta_flags & Q35_META_MULTIPLIER ? 2 * row + groups * row :
-							       2 * groups * row;
+	size_t scales =
+		p->meta_flags & Q35_META_MULTIPLIER ? 2 * row + groups * row : 2 * groups * row;
 
 	return load_f16((const char *)p->meta + scales + 2 * (g * row + n0));
 }
@@ -225,7 +227,7 @@ static uint32_t segment_group(const struct job *j, uint32_t s)
 /* rows and wide are constants of each caller. */
 inline_always void multiply_fused(const struct job *j, uint32_t m0, int rows, int wide)
 {
-	float y[FUSED_ROWS][Q35_BLOCK_N] = { 0 };
+	float y[FUSED_ROWS][Q35_BLOCK_N] = {0};
 	const int8_t *codes[FUSED_ROWS];
 	const struct decoder d = j->decoder;
 	const uint8_t *tiles = j->tiles;
@@ -256,8 +258,8 @@ inline_always void multiply_fused(const struct job *j, uint32_t m0, int rows, in
 				for (m = 0; m < rows; m++) {
 					acc[m][t] = _mm512_dpbusd_epi32(acc[m][t], even,
 									broadcast(codes[m] + k));
-					acc[m][t] = _mm512_dpbusd_epi32(acc[m][t], odd,
-									broadcast(codes[m] + k + 4));
+					acc[m][t] = _mm512_dpbusd_epi32(
+						acc[m][t], odd, broadcast(codes[m] + k + 4));
 				}
 			}
 		}
@@ -340,10 +342,11 @@ inline_always void multiply_unit(const struct job *j, struct panel *panel, uint3
 		codes[m] = q35_row_codes(&j->l, j->scratch, m0 + first + m);
 #pragma GCC unroll 8
 		for (t = 0; t < TILES; t++)
-			acc[m][t] = k == s * j->l.segment ?
-					    _mm512_set1_epi32(-128 * q35_row_sums(&j->l, j->scratch,
-										  m0 + first + m)[s]) :
-					    panel->acc[first + m][t];
+			acc[m][t] =
+				k == s * j->l.segment
+					? _mm512_set1_epi32(-128 * q35_row_sums(&j->l, j->scratch,
+										m0 + first + m)[s])
+					: panel->acc[first + m][t];
 	}
 	w = panel->codes[0][0];
 	for (uint32_t i = k; i < end; i += Q35_TILE_K) {
@@ -434,7 +437,7 @@ static void gemm(const struct q35_product *p, const void *scratch, const uint8_t
 		 uint32_t b0, uint32_t b1)
 {
 	size_t block = (size_t)q35_div_up(p->k, Q35_TILE_K) * Q35_BLOCK_BYTES;
-	struct job j = { .p = p, .scratch = scratch, .tiles = tiles, .l = q35_layout(p) };
+	struct job j = {.p = p, .scratch = scratch, .tiles = tiles, .l = q35_layout(p)};
 	uint32_t b, m, rows;
 
 	init_decoder(&j.decoder, p->codebook);
@@ -451,6 +454,6 @@ static void gemm(const struct q35_product *p, const void *scratch, const uint8_t
 	}
 }
 
-const struct q35_kernels q35_kernels_avx512 = { "avx512", supported, gemm };
+const struct q35_kernels q35_kernels_avx512 = {"avx512", supported, gemm};
 
 #endif /* __x86_64__ */

@@ -50,7 +50,7 @@ static int32_t max_bits(const float *x, uint32_t count)
 
 static void encode(const float *x, uint32_t count, float scale, int8_t *codes)
 {
-	int32_t c[CHUNK] = { 0 };
+	int32_t c[CHUNK] = {0};
 	uint32_t i, j;
 	float q;
 

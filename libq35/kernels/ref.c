@@ -47,7 +47,7 @@ static void multiply_block(const struct q35_product *p, const struct q35_layout 
 			   uint32_t rows)
 {
 	uint32_t outputs = p->n - n0 < Q35_BLOCK_N ? p->n - n0 : Q35_BLOCK_N;
-	float y[ROWS][Q35_BLOCK_N] = { 0 };
+	float y[ROWS][Q35_BLOCK_N] = {0};
 	int32_t acc[ROWS][Q35_BLOCK_N];
 	int8_t code[Q35_TILE_WEIGHTS];
 	uint32_t s, k, k1, m, n, t;
@@ -88,4 +88,4 @@ static void gemm(const struct q35_product *p, const void *scratch, const uint8_t
 	}
 }
 
-const struct q35_kernels q35_kernels_ref = { "ref", supported, gemm };
+const struct q35_kernels q35_kernels_ref = {"ref", supported, gemm};

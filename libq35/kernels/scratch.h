@@ -43,7 +43,8 @@ static inline unsigned int q35_code_slot(unsigned int j)
 	return j % 2 * 4 + j / 2;
 }
 
-static inline const int8_t *q35_row_codes(const struct q35_layout *l, const void *scratch, uint32_t m)
+static inline const int8_t *q35_row_codes(const struct q35_layout *l, const void *scratch,
+					  uint32_t m)
 {
 	return (const int8_t *)scratch + m * l->stride;
 }

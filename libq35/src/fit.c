@@ -21,7 +21,7 @@
  * factors of sqrt(2), then on both sides of the best.
  */
 #define COARSE 18
-static const float fine[] = { 1.1892f, 1.0905f, 1.0443f, 1.0219f }; /* 2^(1/4) … 2^(1/32) */
+static const float fine[] = {1.1892f, 1.0905f, 1.0443f, 1.0219f}; /* 2^(1/4) … 2^(1/32) */
 
 /* The weights' distances from zero, each count[i] times. */
 struct sample {
@@ -206,7 +206,7 @@ static float best_scale(const struct q35_fit *fit, const struct sample *s, float
 static void survey(const float *weight, uint32_t count, float *min, float *max, double *mean)
 {
 	float low[LANES], high[LANES];
-	double sum[LANES] = { 0 };
+	double sum[LANES] = {0};
 	uint32_t i, l;
 
 	for (l = 0; l < LANES; l++)
@@ -268,8 +268,8 @@ struct moments {
 
 static struct moments take_moments(const float *weight, const int8_t *code, uint32_t count)
 {
-	double w[LANES] = { 0 }, wc[LANES] = { 0 };
-	struct moments m = { 0 };
+	double w[LANES] = {0}, wc[LANES] = {0};
+	struct moments m = {0};
 	uint32_t i, l;
 
 	for (i = 0; i < count; i++) {

@@ -179,7 +179,7 @@ static int fit_row(struct quantizer *q, const float *row, uint32_t n, struct row
 static void add_stats(const float *weight, const int8_t *code, uint32_t count,
 		      const struct row_scales *s, struct q35_quantize_stats *stats)
 {
-	double sum[LANES] = { 0 }, squares[LANES] = { 0 }, errors[LANES] = { 0 }, w, error;
+	double sum[LANES] = {0}, squares[LANES] = {0}, errors[LANES] = {0}, w, error;
 	uint32_t i, l;
 
 	for (i = 0; i < count; i += LANES) {
@@ -323,7 +323,8 @@ static int report(const struct quantizer *q)
 	case 0:
 		return 0;
 	case -EDOM:
-		return q35_fail(NULL, -EDOM, "the weight in row %u, column %u is not a finite number",
+		return q35_fail(NULL, -EDOM,
+				"the weight in row %u, column %u is not a finite number",
 				q->bad_row, q->bad_column);
 	case -ERANGE:
 		return q35_fail(NULL, -ERANGE, "the weights in row %u are too large for f16 scales",
@@ -332,7 +333,8 @@ static int report(const struct quantizer *q)
 		return q35_fail(NULL, -ECANCELED, "quantization was cancelled after %u rows",
 				q->rows_done);
 	default:
-		return q35_fail(NULL, q->error, "the rows from %u on could not be read", q->bad_row);
+		return q35_fail(NULL, q->error, "the rows from %u on could not be read",
+				q->bad_row);
 	}
 }
 
@@ -378,7 +380,8 @@ static int check(const struct q35_quantize_options *options, const struct q35_we
 	if (!w->n || w->n > max || !w->k || w->k > max)
 		return q35_fail(NULL, -EINVAL, "a matrix of %u x %u, dimensions are 1 to %u", w->n,
 				w->k, max);
-	if (w->window_bits != Q35_WINDOW_BITS || (w->group != 0 && w->group != 128 && w->group != 256))
+	if (w->window_bits != Q35_WINDOW_BITS ||
+	    (w->group != 0 && w->group != 128 && w->group != 256))
 		return q35_fail(NULL, -EINVAL, "windows of %u bits, groups of %u", w->window_bits,
 				w->group);
 	if (w->meta_flags & ~(Q35_META_ZERO | Q35_META_MULTIPLIER) ||

@@ -64,7 +64,7 @@ static void walk(const struct q35_trellis *trellis, const int16_t *target, unsig
 	}
 }
 
-const struct q35_walker q35_walker_ref = { "ref", walk };
+const struct q35_walker q35_walker_ref = {"ref", walk};
 
 void q35_trellis_init(struct q35_trellis *trellis, const int8_t codebook[Q35_CODEBOOK_BYTES])
 {
@@ -100,7 +100,7 @@ static unsigned int state_before(unsigned int window, unsigned int i)
 
 static unsigned int seam_state(const struct q35_trellis *trellis, const int16_t *target)
 {
-	uint16_t metric[Q35_EVEN_STATES] __attribute__((aligned(64))) = { 0 };
+	uint16_t metric[Q35_EVEN_STATES] __attribute__((aligned(64))) = {0};
 	uint16_t from[2 * SEAM][Q35_STATES] __attribute__((aligned(64)));
 	int16_t around[2 * SEAM];
 	unsigned int i, state = 0;
@@ -120,8 +120,8 @@ static unsigned int seam_state(const struct q35_trellis *trellis, const int16_t 
 static void decode(const struct q35_trellis *trellis, const uint8_t *symbol,
 		   int8_t code[Q35_TILE_WEIGHTS])
 {
-	unsigned int window = symbol[Q35_TILE_WEIGHTS - 2] << Q35_ODD_BITS |
-			      symbol[Q35_TILE_WEIGHTS - 1];
+	unsigned int window =
+		symbol[Q35_TILE_WEIGHTS - 2] << Q35_ODD_BITS | symbol[Q35_TILE_WEIGHTS - 1];
 	unsigned int i;
 
 	for (i = 0; i < Q35_TILE_WEIGHTS; i++) {
@@ -134,7 +134,7 @@ void q35_trellis_encode(const struct q35_trellis *trellis, const int16_t target[
 			uint8_t tile[Q35_TILE_BYTES], int8_t code[Q35_TILE_WEIGHTS])
 {
 	/* A symbol's first bit is its most significant one, the tile's first bit its least. */
-	static const uint8_t reversed[16] = { 0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15 };
+	static const uint8_t reversed[16] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
 	uint16_t metric[Q35_EVEN_STATES] __attribute__((aligned(64)));
 	uint16_t from[Q35_TILE_WEIGHTS][Q35_STATES] __attribute__((aligned(64)));
 	uint8_t symbol[Q35_TILE_WEIGHTS];

@@ -55,9 +55,9 @@ static AVX512 void walk512(const struct q35_trellis *trellis, const int16_t *tar
 			   unsigned int count, uint16_t metric[Q35_EVEN_STATES],
 			   uint16_t (*from)[Q35_STATES])
 {
-	const __m512i lane = _mm512_set_epi16(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18,
-					      17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3,
-					      2, 1, 0);
+	const __m512i lane =
+		_mm512_set_epi16(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15,
+				 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
 	const __m512i even_index = _mm512_srli_epi16(lane, Q35_EVEN_BITS);
 	const __m512i odd_index = _mm512_srli_epi16(lane, Q35_ODD_BITS);
 	__m256i m = _mm256_load_si256((const __m256i *)metric), low, high, low_from, high_from;
@@ -89,19 +89,19 @@ static AVX512 void walk512(const struct q35_trellis *trellis, const int16_t *tar
 				   _mm256_mask_mov_epi16(low_from, less, high_from));
 		if (i % 8 != 6)
 			continue;
-		half = _mm_minpos_epu16(_mm_min_epu16(_mm256_castsi256_si128(m),
-						      _mm256_extracti128_si256(m, 1)));
+		half = _mm_minpos_epu16(
+			_mm_min_epu16(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1)));
 		m = _mm256_sub_epi16(m, _mm256_broadcastw_epi16(half));
 	}
 	_mm256_store_si256((__m256i *)metric, m);
 }
 
-const struct q35_walker q35_walker_avx512 = { "avx512", walk512 };
+const struct q35_walker q35_walker_avx512 = {"avx512", walk512};
 
 /* ---- AVX2 ---------------------------------------------------------------------------------- */
 
 static inline __attribute__((always_inline)) AVX2 __m256i cost256(const int16_t *level,
-								 __m256i target, __m256i before)
+								  __m256i target, __m256i before)
 {
 	__m256i d = _mm256_subs_epi16(target, _mm256_load_si256((const __m256i *)level));
 
@@ -110,7 +110,7 @@ static inline __attribute__((always_inline)) AVX2 __m256i cost256(const int16_t 
 }
 
 static inline __attribute__((always_inline)) AVX2 void choose256(__m256i c, int r, __m256i *best,
-								__m256i *from)
+								 __m256i *from)
 {
 	__m256i min = _mm256_min_epu16(c, *best);
 
@@ -119,9 +119,9 @@ static inline __attribute__((always_inline)) AVX2 void choose256(__m256i c, int 
 }
 
 /* Of all 16 lanes the state before is the same. */
-static inline __attribute__((always_inline)) AVX2 void
-even256(const int16_t *level, int16_t target, const uint16_t *before, uint16_t *after,
-	uint16_t *from)
+static inline __attribute__((always_inline)) AVX2 void even256(const int16_t *level, int16_t target,
+							       const uint16_t *before,
+							       uint16_t *after, uint16_t *from)
 {
 	__m256i t = _mm256_set1_epi16(target), best, best_from, c;
 	int half, r;
@@ -151,9 +151,9 @@ static inline __attribute__((always_inline)) AVX2 __m256i pair256(const uint16_t
 	return _mm256_shuffle_epi8(_mm256_set1_epi32(pair), spread);
 }
 
-static inline __attribute__((always_inline)) AVX2 void
-odd256(const int16_t *level, int16_t target, const uint16_t *before, uint16_t *after,
-       uint16_t *from)
+static inline __attribute__((always_inline)) AVX2 void odd256(const int16_t *level, int16_t target,
+							      const uint16_t *before,
+							      uint16_t *after, uint16_t *from)
 {
 	__m256i t = _mm256_set1_epi16(target), c;
 	__m256i best = cost256(level, t, pair256(before)), best_from = _mm256_setzero_si256();
@@ -188,13 +188,13 @@ static AVX2 void walk256(const struct q35_trellis *trellis, const int16_t *targe
 		if (i % 8 != 6)
 			continue;
 		m = _mm256_load_si256((const __m256i *)metric);
-		half = _mm_minpos_epu16(_mm_min_epu16(_mm256_castsi256_si128(m),
-						      _mm256_extracti128_si256(m, 1)));
+		half = _mm_minpos_epu16(
+			_mm_min_epu16(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1)));
 		m = _mm256_sub_epi16(m, _mm256_broadcastw_epi16(half));
 		_mm256_store_si256((__m256i *)metric, m);
 	}
 }
 
-const struct q35_walker q35_walker_avx2 = { "avx2", walk256 };
+const struct q35_walker q35_walker_avx2 = {"avx2", walk256};
 
 #endif /* __x86_64__ */

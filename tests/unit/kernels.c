@@ -34,8 +34,8 @@ static void *guarded(struct sample *s, size_t size)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
 	size_t whole = (size + page - 1) / page * page;
-	char *base = mmap(NULL, whole + page, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *base = mmap(NULL, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
 
 	if (base == MAP_FAILED || mprotect(base + whole, page, PROT_NONE))
 		abort();
@@ -101,7 +101,8 @@ static void fill_matrix(struct random *r, uint8_t type, char *at, uint32_t rows,
 			put(type, at + i * stride, random_below(r, columns), 1e38);
 		if (kind == 4) /* subnormal: the scale has a few bits */
 			for (uint32_t j = 0; j < columns; j++)
-				put(type, at + i * stride, j, (float)random_below(r, 300) * 0x1p-149f);
+				put(type, at + i * stride, j,
+				    (float)random_below(r, 300) * 0x1p-149f);
 	}
 }
 
@@ -174,7 +175,7 @@ static void make_operands(struct random *r, struct sample *s)
 
 static void make_sample(struct random *r, struct sample *s)
 {
-	static const uint16_t act_blocks[] = { 0, 32, 64, 128 }, groups[] = { 0, 128, 256 };
+	static const uint16_t act_blocks[] = {0, 32, 64, 128}, groups[] = {0, 128, 256};
 	struct q35_product *p = &s->p;
 
 	memset(s, 0, sizeof(*s));
@@ -197,10 +198,11 @@ static void make_sample(struct random *r, struct sample *s)
 
 static void describe(char *out, size_t size, const struct q35_product *p)
 {
-	snprintf(out, size,
-		 "m %u n %u k %u act_block %u group %u types %u %u %u activation %u combine %u meta %u",
-		 p->m, p->n, p->k, p->act_block, p->group, p->x_type, p->aux_type, p->y_type,
-		 p->activation, p->combine, p->meta_flags);
+	snprintf(
+		out, size,
+		"m %u n %u k %u act_block %u group %u types %u %u %u activation %u combine %u meta %u",
+		p->m, p->n, p->k, p->act_block, p->group, p->x_type, p->aux_type, p->y_type,
+		p->activation, p->combine, p->meta_flags);
 }
 
 /* The result of kernels in blocks of its own and in another order. */
@@ -220,7 +222,7 @@ static void multiply(struct sample *s, const struct q35_kernels *kernels, void *
 TEST(all_kernels_give_the_bits_of_the_reference)
 {
 	const struct q35_kernels *const *k;
-	struct random r = { 35 };
+	struct random r = {35};
 	struct sample s;
 	char what[160];
 	unsigned int i;
@@ -251,13 +253,21 @@ TEST(reference_is_the_product_of_the_dequantized_operands)
 	enum { M = 3, N = 70, K = 300, BLOCK = 64 };
 	static float x[M][K], y[M][N], w[N][K], bias[N];
 	uint16_t group = 128;
-	struct random r = { 7 };
-	struct sample s = { 0 };
+	struct random r = {7};
+	struct sample s = {0};
 	struct q35_weights weights;
 
-	s.p = (struct q35_product){ .m = M, .n = N, .k = K, .act_block = BLOCK, .group = group,
-				    .meta_flags = Q35_META_ZERO, .x = x, .x_stride = sizeof(x[0]),
-				    .bias = bias, .y = y, .y_stride = sizeof(y[0]) };
+	s.p = (struct q35_product){.m = M,
+				   .n = N,
+				   .k = K,
+				   .act_block = BLOCK,
+				   .group = group,
+				   .meta_flags = Q35_META_ZERO,
+				   .x = x,
+				   .x_stride = sizeof(x[0]),
+				   .bias = bias,
+				   .y = y,
+				   .y_stride = sizeof(y[0])};
 	make_weights(&r, &s);
 	q35_weights_init(&weights, Q35_T8, N, K);
 	memcpy(weights.codebook, s.p.codebook, sizeof(weights.codebook));
@@ -304,15 +314,20 @@ TEST(a_row_that_is_not_finite_is_all_nan_and_disturbs_no_other)
 {
 	enum { M = 9, N = 65, K = 130, BAD = 4 };
 	static float x[M][K], y[M][N], expected[M][N];
-	const float bad[] = { NAN, INFINITY, -INFINITY };
+	const float bad[] = {NAN, INFINITY, -INFINITY};
 	const struct q35_kernels *const *k;
-	struct random r = { 9 };
-	struct sample s = { 0 };
+	struct random r = {9};
+	struct sample s = {0};
 	uint32_t bits;
 
-	s.p = (struct q35_product){ .m = M, .n = N, .k = K, .act_block = 32, .x = x,
-				    .x_stride = sizeof(x[0]), .y_stride = sizeof(y[0]),
-				    .activation = Q35_HW_ACT_RELU };
+	s.p = (struct q35_product){.m = M,
+				   .n = N,
+				   .k = K,
+				   .act_block = 32,
+				   .x = x,
+				   .x_stride = sizeof(x[0]),
+				   .y_stride = sizeof(y[0]),
+				   .activation = Q35_HW_ACT_RELU};
 	make_weights(&r, &s);
 	s.scratch = aligned_alloc(64, q35_scratch_size(&s.p));
 	for (int m = 0; m < M; m++)
@@ -352,13 +367,18 @@ TEST(padding_contributes_nothing)
 	enum { M = 2, N = 5, K = 11 };
 	static float x[M][K], y[M][N], expected[M][N];
 	const struct q35_kernels *const *k;
-	struct random r = { 11 };
-	struct sample s = { 0 };
+	struct random r = {11};
+	struct sample s = {0};
 	uint8_t *tiles;
 
-	s.p = (struct q35_product){ .m = M, .n = N, .k = K, .act_block = 32,
-				    .meta_flags = Q35_META_ZERO, .x = x, .x_stride = sizeof(x[0]),
-				    .y_stride = sizeof(y[0]) };
+	s.p = (struct q35_product){.m = M,
+				   .n = N,
+				   .k = K,
+				   .act_block = 32,
+				   .meta_flags = Q35_META_ZERO,
+				   .x = x,
+				   .x_stride = sizeof(x[0]),
+				   .y_stride = sizeof(y[0])};
 	make_weights(&r, &s);
 	tiles = (uint8_t *)s.p.tiles;
 	s.scratch = aligned_alloc(64, q35_scratch_size(&s.p));

@@ -70,7 +70,7 @@ static uint16_t nearest_bf16(float f)
 TEST(narrowing_rounds_half_to_even)
 {
 	/* All values of the upper bits with the rests that decide: 0, 1, half and its neighbours. */
-	static const uint32_t rest[] = { 0, 1, 0xfff, 0x1000, 0x1001, 0x1fff };
+	static const uint32_t rest[] = {0, 1, 0xfff, 0x1000, 0x1001, 0x1fff};
 
 	for (uint64_t u = 0; u < 1ull << 32; u += 0x2000) {
 		for (unsigned int i = 0; i < ARRAY_SIZE(rest); i++) {
@@ -94,8 +94,8 @@ TEST(narrowing_rounds_half_to_even)
 static float activate(uint8_t activation, float x)
 {
 	float y;
-	struct q35_product p = { .m = 1, .n = 1, .k = 1, .activation = activation, .y = &y,
-				 .y_stride = sizeof(y) };
+	struct q35_product p = {
+		.m = 1, .n = 1, .k = 1, .activation = activation, .y = &y, .y_stride = sizeof(y)};
 
 	q35_epilogue(&p, 0, 0, 1, &x, 0);
 	return y;
@@ -128,16 +128,16 @@ TEST(gelu_is_within_1e_6_of_its_argument_of_libm)
 		double u = sqrt(2 / M_PI) * (x + 0.044715 * x * (double)x * x);
 		double truth = 0.5 * x * (1 + tanh(u));
 
-		worst = fmax(worst, fabs(activate(Q35_HW_ACT_GELU, x) - truth) /
-					    (fabs(x) + 0x1p-100));
+		worst = fmax(worst,
+			     fabs(activate(Q35_HW_ACT_GELU, x) - truth) / (fabs(x) + 0x1p-100));
 	}
 	EXPECT_LT(worst, 1e-6);
 }
 
 TEST(activations_are_defined_at_the_ends)
 {
-	static const uint8_t all[] = { Q35_HW_ACT_NONE, Q35_HW_ACT_RELU, Q35_HW_ACT_SILU,
-				       Q35_HW_ACT_GELU };
+	static const uint8_t all[] = {Q35_HW_ACT_NONE, Q35_HW_ACT_RELU, Q35_HW_ACT_SILU,
+				      Q35_HW_ACT_GELU};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++) {
 		EXPECT_EQ(0x7fc00000, bits_of(activate(all[i], from_bits(0xffc12345))));
@@ -152,10 +152,16 @@ TEST(activations_are_defined_at_the_ends)
 
 TEST(epilogue_applies_bias_activation_and_aux_in_this_order)
 {
-	const float acc[2] = { -3, 5 }, bias[2] = { 1, 2 }, aux[2] = { 10, -4 };
+	const float acc[2] = {-3, 5}, bias[2] = {1, 2}, aux[2] = {10, -4};
 	float y[2];
-	struct q35_product p = { .m = 1, .n = 2, .k = 1, .bias = bias, .aux = aux, .y = y,
-				 .activation = Q35_HW_ACT_RELU, .combine = Q35_HW_COMBINE_MUL };
+	struct q35_product p = {.m = 1,
+				.n = 2,
+				.k = 1,
+				.bias = bias,
+				.aux = aux,
+				.y = y,
+				.activation = Q35_HW_ACT_RELU,
+				.combine = Q35_HW_COMBINE_MUL};
 
 	q35_epilogue(&p, 0, 0, 2, acc, 0);
 	EXPECT_EQ(0, y[0]);
@@ -172,7 +178,7 @@ TEST(a_window_is_the_newest_8_bits_of_a_circular_stream)
 {
 	/* Every code names its own window, so the stream can be read off. */
 	int8_t codebook[Q35_CODEBOOK_BYTES], code[Q35_TILE_WEIGHTS];
-	uint8_t tile[Q35_TILE_BYTES] = { 0 };
+	uint8_t tile[Q35_TILE_BYTES] = {0};
 
 	for (unsigned int w = 0; w < Q35_CODEBOOK_BYTES; w++)
 		codebook[w] = (int8_t)w;

@@ -58,9 +58,11 @@ struct result {
 static struct result quantize(struct matrix *m, enum q35_format format, uint16_t group,
 			      uint8_t flags, unsigned int threads)
 {
-	struct q35_quantize_options options = { .format = format, .threads = threads,
-						.read = read_rows, .progress = progress,
-						.context = m };
+	struct q35_quantize_options options = {.format = format,
+					       .threads = threads,
+					       .read = read_rows,
+					       .progress = progress,
+					       .context = m};
 	struct result r;
 
 	m->next = 0;
@@ -83,13 +85,13 @@ static void release(struct result *r)
 
 static struct matrix make(uint32_t n, uint32_t k)
 {
-	return (struct matrix){ .n = n, .k = k, .w = calloc((size_t)n * k, sizeof(float)) };
+	return (struct matrix){.n = n, .k = k, .w = calloc((size_t)n * k, sizeof(float))};
 }
 
 static struct matrix normal(uint32_t n, uint32_t k, double size)
 {
 	struct matrix m = make(n, k);
-	struct random r = { 3 };
+	struct random r = {3};
 
 	for (size_t i = 0; i < (size_t)n * k; i++)
 		m.w[i] = random_normal(&r) * size;
@@ -124,17 +126,15 @@ TEST(error_on_normal_weights_is_what_each_format_promises)
 		uint8_t flags;
 		double low, high;
 	} promise[] = {
-		{ Q35_T8, 0, 0, 10.0, 10.15 },
-		{ Q35_T8, 256, Q35_META_MULTIPLIER, 9.9, 10.1 },
-		{ Q35_T8, 128, 0, 9.8, 10.05 },
-		{ Q35_S_MINMAX, 0, 0, 22.5, 24 },
-		{ Q35_S_LLOYD, 0, 0, 14.7, 14.9 },
+		{Q35_T8, 0, 0, 10.0, 10.15},	 {Q35_T8, 256, Q35_META_MULTIPLIER, 9.9, 10.1},
+		{Q35_T8, 128, 0, 9.8, 10.05},	 {Q35_S_MINMAX, 0, 0, 22.5, 24},
+		{Q35_S_LLOYD, 0, 0, 14.7, 14.9},
 	};
 	struct matrix m = normal(64, 4096, 0.02);
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(promise); i++) {
-		struct result r = quantize(&m, promise[i].format, promise[i].group,
-					   promise[i].flags, 1);
+		struct result r =
+			quantize(&m, promise[i].format, promise[i].group, promise[i].flags, 1);
 		double error = rmse(&m, &r), var = r.stats.sum_squares / r.stats.count;
 
 		ASSERT_EQ(0, r.ret);
@@ -150,7 +150,7 @@ TEST(error_on_normal_weights_is_what_each_format_promises)
 
 TEST(result_depends_on_neither_threads_nor_processor)
 {
-	static const char *const isa[] = { "ref", "avx2", "avx512" };
+	static const char *const isa[] = {"ref", "avx2", "avx512"};
 	struct matrix m = normal(130, 75, 1);
 
 	setenv("Q35_ISA", "ref", 1);
@@ -179,7 +179,7 @@ TEST(result_depends_on_neither_threads_nor_processor)
 
 TEST(every_small_shape_is_quantized_and_comes_back)
 {
-	struct random random = { 5 };
+	struct random random = {5};
 
 	for (unsigned int i = 0; i < 200; i++) {
 		uint32_t n = 1 + random_below(&random, 70), k = 1 + random_below(&random, 40);
@@ -201,7 +201,7 @@ TEST(every_small_shape_is_quantized_and_comes_back)
 
 TEST(columns_of_one_value_keep_it)
 {
-	static const float value[] = { 0, 1, -1, 0.1f, -0.3f, 1e4f, 1e6f, -6e6f, 3e-4f };
+	static const float value[] = {0, 1, -1, 0.1f, -0.3f, 1e4f, 1e6f, -6e6f, 3e-4f};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(value); i++) {
 		for (int format = Q35_T8; format <= Q35_S_LLOYD; format++) {
@@ -241,8 +241,8 @@ TEST(magnitudes_at_the_ends_of_f16_degrade_and_beyond_are_refused)
 				EXPECT_LT(r.stats.error_squares, 0.08 * r.stats.sum_squares);
 			} else { /* never worse than zeros by more than rounding to f16 */
 				ASSERT_EQ(0, r.ret);
-				EXPECT_LE(r.stats.error_squares, r.stats.sum_squares * (1 + 1e-9) +
-									 17 * 200 * 0x1p-50)
+				EXPECT_LE(r.stats.error_squares,
+					  r.stats.sum_squares * (1 + 1e-9) + 17 * 200 * 0x1p-50)
 				{
 					TH_LOG("format %d 1e%d: %g of %g", format, e,
 					       r.stats.error_squares, r.stats.sum_squares);
@@ -270,7 +270,7 @@ TEST(one_huge_weight_does_not_make_its_column_worthless)
 
 TEST(weights_that_are_not_finite_are_refused_by_row_and_column)
 {
-	static const float bad[] = { NAN, INFINITY, -INFINITY };
+	static const float bad[] = {NAN, INFINITY, -INFINITY};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct matrix m = normal(300, 33, 1);
@@ -290,7 +290,7 @@ TEST(weights_that_are_not_finite_are_refused_by_row_and_column)
 TEST(malformed_requests_and_failing_callbacks_end_with_their_error)
 {
 	struct matrix m = normal(200, 16, 1);
-	struct q35_quantize_options options = { .read = read_fails };
+	struct q35_quantize_options options = {.read = read_fails};
 	struct q35_weights w;
 	struct result r;
 	float out;
@@ -316,8 +316,8 @@ TEST(malformed_requests_and_failing_callbacks_end_with_their_error)
 
 TEST(all_encoders_find_the_walk_of_the_reference)
 {
-	static const struct q35_walker *const walker[] = { &q35_walker_avx2, &q35_walker_avx512 };
-	struct random random = { 13 };
+	static const struct q35_walker *const walker[] = {&q35_walker_avx2, &q35_walker_avx512};
+	struct random random = {13};
 	struct q35_trellis trellis;
 	int8_t codebook[Q35_CODEBOOK_BYTES];
 
@@ -360,8 +360,8 @@ TEST(codebook_is_a_fixed_point_of_its_training)
 	/* Lloyd: each level is the mean of the normal numbers that are encoded by its window. */
 	enum { TILES = 6000 };
 	const int8_t *codebook = q35_codebook(Q35_T8);
-	double sum[2][256] = { 0 }, count[2][256] = { 0 };
-	struct random random = { 17 };
+	double sum[2][256] = {0}, count[2][256] = {0};
+	struct random random = {17};
 	struct q35_trellis trellis;
 
 	q35_trellis_init(&trellis, codebook);
