@@ -105,7 +105,8 @@ check_licence() {
 }
 
 mkdir -p "$work"
-for check in ${*:-format checkpatch sparse cppcheck abi shell licence}; do
+[ $# != 0 ] || set -- format checkpatch sparse cppcheck abi shell licence
+for check; do
 	if "check_$check" >"$work/$check.log" 2>&1 </dev/null; then
 		printf '  %-12s ok\n' "$check"
 	else

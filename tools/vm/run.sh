@@ -17,6 +17,7 @@
 #	-i		a shell on the console instead of a command
 #
 # COMMAND is a line of sh, run as root. KVM is used where it works.
+# shellcheck disable=SC2054 # QEMU's arguments have commas
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
@@ -82,7 +83,6 @@ rm -rf "$root"
 # ---- QEMU
 
 qemu=$top/tools/q35-qemu
-[ -x "$qemu" ] || qemu=qemu-system-x86_64
 
 rm -rf "$out"
 mkdir -p "$out"
