@@ -97,6 +97,21 @@ $(B)/q35: $(COMMAND_OBJECTS) $(B)/libq35.so.0
 $(B)/example: $(call objects,obj,libq35/example.c) $(B)/libq35.so.0
 	$(QUIET)$(call link_shared,$(filter %.o,$^),$@)
 
+# ---- Benchmarks -------------------------------------------------------------------------------
+
+BENCH_OBJECTS := $(call objects,obj,$(wildcard tools/bench/*.c))
+$(BENCH_OBJECTS): FLAGS = -Ilibq35/src
+$(B)/q35-bench: $(BENCH_OBJECTS) $(B)/libq35.a
+	$(call say,LD,$@)
+	$(QUIET)$(CC) -pthread $^ -o $@ $(LIB_LIBS)
+
+# Each prints its table, and where it has left the same as JSON.
+BENCHES := gemv gemm
+bench: $(B)/q35-bench
+	@tools/setup.sh --bench
+	@mkdir -p $(B)/bench
+	@for b in $(BENCHES); do $(B)/q35-bench $$b -o $(B)/bench/$$b.json; done
+
 # ---- The card ---------------------------------------------------------------------------------
 
 ASIC_SOURCES := $(wildcard qemu-device/asic/*.c)
@@ -194,6 +209,7 @@ check: guest tests asan $(B)/kselftest/install/run_kselftest.sh
 # A part is built once it has sources.
 all: $(if $(LIB_SOURCES),$(B)/libq35.so.0 $(B)/libq35.a) $(if $(COMMAND_SOURCES),$(B)/q35) \
 	$(if $(wildcard libq35/example.c),$(B)/example) \
+	$(if $(BENCH_OBJECTS),$(B)/q35-bench) \
 	$(if $(wildcard qemu-device/q35-accel.c),$(B)/q35-accel.so) \
 	$(if $(DRIVER_SOURCES),$(B)/q35.ko)
 
@@ -227,11 +243,12 @@ help:
 	@echo 'make run        quantize a model, generate text with it on the card in a guest'
 	@echo 'make check      all tests, on the host and in a guest; what CI runs'
 	@echo 'make vm         a shell in a guest with the card and everything loaded'
+	@echo 'make bench      quality and speed beside their peers; tables, and JSON in build/bench/'
 	@echo 'make lint       static checks'
 	@echo 'make format     clang-format on what make lint checks'
 	@echo 'make install    libq35, headers and the q35 command to $$DESTDIR$$PREFIX'
 	@echo 'make clean      remove build/; the cache in ~/.cache/q35 stays'
 
-.PHONY: guest run vm check lint format install tests asan clean help
+.PHONY: guest run vm check bench lint format install tests asan clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

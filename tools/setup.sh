@@ -5,6 +5,7 @@
 #
 #	tools/setup.sh MAKEFILE		packages to build and run; the cache
 #	tools/setup.sh --lint		packages for `make lint` besides
+#	tools/setup.sh --bench		packages for `make bench` besides
 #
 # The cache, ${XDG_CACHE_HOME:-~/.cache}/q35, holds
 #	kernel/RELEASE/			Debian's kernel image, modules and headers, unpacked, not installed
@@ -28,6 +29,7 @@ build_packages=(
 	xz-utils rsync                      # unpacking; kselftest's install
 )
 lint_packages=(clang-format cppcheck shellcheck sparse pahole perl)
+bench_packages=(libopenblas0-pthread)
 
 say() { echo "set-up, ${SECONDS} s: $*"; }
 die() { echo "set-up: $*" >&2; exit 1; }
@@ -246,11 +248,14 @@ mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9
 
-if [ "${1:-}" = --lint ]; then
-	mapfile -t missing < <(missing_packages "${lint_packages[@]}")
+case ${1:-} in
+--lint | --bench)
+	[ "$1" = --lint ] && more=("${lint_packages[@]}") || more=("${bench_packages[@]}")
+	mapfile -t missing < <(missing_packages "${more[@]}")
 	[ ${#missing[@]} = 0 ] || { apt_update; install_packages "${missing[@]}"; }
 	exit
-fi
+	;;
+esac
 
 mapfile -t missing < <(missing_packages "${build_packages[@]}")
 kernel=$cache/kernel/current

@@ -1,0 +1,70 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# q35-bench with little work: what it writes is well formed. What it measures is not judged here.
+. "$(dirname "$0")/harness.inc"
+bench=${Q35_BUILD:-$PWD/build}/q35-bench
+
+# Numbers in these lines of JSON.
+values() { # KEY FILE
+	sed -n "s/^ *\"$1\": \(.*[^,]\),*$/\1/p" "$2"
+}
+
+# Rows of eight keys each, nothing but positive numbers and nulls, a ratio wherever there is a peer.
+well_formed() { # FILE
+	rows=$(values name "$1" | wc -l)
+	[ "$rows" -gt 0 ] || note "$1 has no rows"
+	for key in name value unit peer peer_value ratio limit limit_share; do
+		[ "$(values $key "$1" | wc -l)" = "$rows" ] || note "$1: $key is not in every row"
+	done
+	for key in name unit; do
+		values $key "$1" | grep -qv '^".\+"$' && note "$1: $key: $(values $key "$1" | tr '\n' ' ')"
+	done
+	for key in value peer_value ratio limit limit_share; do
+		values $key "$1" | grep -qvE '^(null|[0-9.]+(e[-+]?[0-9]+)?)$' &&
+			note "$1: $key: $(values $key "$1" | tr '\n' ' ')"
+	done
+	[ "$(values peer "$1" | grep -c '^"')" = "$(values ratio "$1" | grep -vc '^null')" ] ||
+		note "$1: peers without a ratio, or the reverse"
+}
+
+# And as many lines in the table.
+table_matches() { # FILE
+	[ "$(grep -c '^| [^|]' "$work/out")" = "$(values name "$1" | wc -l)" ] ||
+		note "table: $(cat "$work/out")"
+}
+
+test_gemv_rows_are_well_formed() {
+	succeeds "$bench" gemv -s 70x300 -t 1 -S 0.01 --working-set 1000000 -o "$work/rows"
+	well_formed "$work/rows"
+	table_matches "$work/rows"
+	grep -q '"T8, 70x300, m=1, threads=1, act_block=128"' "$work/rows" || note "no T8"
+}
+
+test_gemm_rows_are_well_formed() {
+	succeeds "$bench" gemm -s 65x9 -t 2 -S 0.01 --working-set 1000 -o "$work/rows"
+	well_formed "$work/rows"
+	table_matches "$work/rows"
+	for m in 1 8 32 128; do
+		grep -q "\"T8, 65x9, m=$m, threads=2, act_block=128\"" "$work/rows" || note "no m=$m"
+	done
+}
+
+test_wrong_usage_is_said() {
+	for arguments in "" "none" "gemv gemm" "gemv -s 0x3" "gemv -s 3" "gemv -t 0" "gemv -S -1" "gemv -x" \
+		"gemv -o"; do
+		# shellcheck disable=SC2086 # words
+		try "$bench" $arguments
+		[ "$status" = 2 ] || note "q35-bench $arguments: status $status"
+		[ "$(wc -l <"$work/err")" = 1 ] || note "$(cat "$work/err")"
+	done
+	succeeds "$bench" --help
+	grep -q '^usage: q35-bench ' "$work/out" || note "$(cat "$work/out")"
+}
+
+test_unwritable_output_leaves_nothing() {
+	try "$bench" gemv -s 8x8 -t 1 -S 0.001 --working-set 1 -o "$work/no/rows"
+	[ "$status" = 1 ] || note "status $status"
+	grep -q "^q35-bench: $work/no/rows: No such file" "$work/err" || note "$(cat "$work/err")"
+}
+
+run_tests

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT
+/*
+ * q35-bench gemv and gemm. The limit of a product is the lower of two: reading the weights, and
+ * multiplying; both are measured along with it.
+ */
+#include "speed.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "int4.h"
+#include "limits.h"
+#include "openblas.h"
+#include "report.h"
+
+#define SECONDS 1.0
+#define LEAST_WORKING_SET (256ull << 20)
+
+static const struct shape small_shapes[] = {{4096, 4096}, {11008, 4096}, {4096, 11008}};
+static const struct shape large_shapes[] = {{8192, 8192}, {28672, 8192}, {8192, 28672}};
+
+struct bench {
+	const char *name;
+	const uint32_t *rows; /* m, ending with 0 */
+	double seconds;
+	unsigned int threads;
+	struct report *report;
+	struct ground ground;
+	char openblas[64];
+};
+
+/*
+ * Twice the last-level cache, of which a virtual machine may see more than is its own; but no
+ * more than an 8th of the memory.
+ */
+static uint64_t working_set(const struct options *options)
+{
+	uint64_t pages = (uint64_t)sysconf(_SC_PHYS_PAGES);
+	uint64_t most = pages * (uint64_t)sysconf(_SC_PAGESIZE) / 8, size = LEAST_WORKING_SET;
+	long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+
+	if (options->working_set)
+		return options->working_set;
+	if (cache > 0 && 2 * (uint64_t)cache > size)
+		size = 2 * (uint64_t)cache;
+	return size < most ? size : most;
+}
+
+static double macs(const struct setting *s, uint32_t n)
+{
+	return 1e-9 * s->m * n * s->k;
+}
+
+static void enter_all(struct race *race, struct bench *b)
+{
+	struct ground *g = &b->ground;
+	const struct setting *s = &g->setting;
+	double product = macs(s, s->n), bytes = 1e-9 * (double)q35_weights_bytes(s->n, s->k);
+
+	race_enter(race, "T8", run_t8, g, product);
+	race_enter(race, "S", run_s, g, product);
+	race_enter(race, "scalar", run_scalar, g, macs(s, s->n < SCALAR_N ? s->n : SCALAR_N));
+	if (int4_supported())
+		race_enter(race, "own INT4", run_int4, g, product);
+	if (g->has_openblas)
+		race_enter(race, b->openblas, run_openblas, g, product);
+	race_enter(race, "read", run_read, g, bytes);
+	race_enter(race, "read ahead", run_read_ahead, g, bytes);
+	race_enter(race, "multiply", run_multiply, g, 1e-9 * limits_multiply() * s->threads);
+}
+
+/* Adds a row, unless one of the two has not taken part. */
+static bool add(struct bench *b, const struct race *race, const char *name, const char *peer,
+		double limit)
+{
+	const struct setting *s = &b->ground.setting;
+	struct row row = {
+		.value = race_rate(race, name),
+		.unit = "GMAC/s",
+		.peer = peer,
+		.peer_value = peer ? race_rate(race, peer) : ABSENT,
+		.limit = limit,
+	};
+
+	if (isnan(row.value) || (peer && isnan(row.peer_value)))
+		return true;
+	snprintf(row.name, sizeof(row.name), "%s, %ux%u, m=%u, threads=%u, act_block=%d", name,
+		 s->n, s->k, s->m, s->threads, ACT_BLOCK);
+	return report_add(b->report, &row);
+}
+
+static bool add_limit(struct bench *b, const char *name, double value, const char *unit)
+{
+	const struct setting *s = &b->ground.setting;
+	struct row row = {.value = value, .unit = unit, .limit = ABSENT};
+
+	snprintf(row.name, sizeof(row.name), "limit: %s, beside %ux%u, m=%u, threads=%u", name,
+		 s->n, s->k, s->m, s->threads);
+	return report_add(b->report, &row);
+}
+
+/* In GMAC/s, for weights of so many bytes. */
+static double limit_of(const struct setting *s, double gbytes, double multiply, size_t bytes)
+{
+	double by_memory = gbytes * macs(s, s->n) / (1e-9 * (double)bytes);
+
+	return by_memory < multiply ? by_memory : multiply;
+}
+
+static int report_race(struct bench *b, const struct race *race)
+{
+	const struct setting *s = &b->ground.setting;
+	double gbytes = fmax(race_rate(race, "read"), race_rate(race, "read ahead"));
+	double multiply = race_rate(race, "multiply");
+	double q35 = limit_of(s, gbytes, multiply, q35_weights_bytes(s->n, s->k));
+	double int4 = limit_of(s, gbytes, multiply, int4_codes_size(s->n, s->k));
+	bool ok;
+
+	ok = add(b, race, "T8", "own INT4", q35) && add(b, race, "T8", b->openblas, q35) &&
+	     add(b, race, "T8", "scalar", q35) && add(b, race, "S", "own INT4", q35) &&
+	     add(b, race, "own INT4", NULL, int4) && add_limit(b, "reading", gbytes, "GB/s") &&
+	     add_limit(b, "multiplying bytes", multiply, "GMAC/s");
+	return ok ? DONE : fail("out of memory");
+}
+
+static int run_setting(struct bench *b, const struct setting *s)
+{
+	struct race race = {0};
+	int ret;
+
+	progress("%s: %ux%u, m=%u, threads=%u", b->name, s->n, s->k, s->m, s->threads);
+	ret = ground_set(&b->ground, s);
+	if (ret)
+		return ret;
+	enter_all(&race, b);
+	ret = race_run(&race, b->seconds);
+	ground_clear(&b->ground);
+	return ret ? ret : report_race(b, &race);
+}
+
+static int run_shapes(struct bench *b, const struct shape *shapes, size_t count)
+{
+	struct setting s;
+	size_t i;
+	int m, ret = DONE;
+
+	for (i = 0; i < count; i++) {
+		for (m = 0; b->rows[m]; m++) {
+			s = (struct setting){b->rows[m], shapes[i].n, shapes[i].k, 1};
+			for (; s.threads <= b->threads && !ret; s.threads *= 2)
+				ret = run_setting(b, &s);
+		}
+	}
+	return ret;
+}
+
+static bool add_load(struct bench *b, const char *when)
+{
+	struct row row = {.unit = "processes", .limit = ABSENT};
+
+	if (getloadavg(&row.value, 1) < 1)
+		row.value = ABSENT;
+	snprintf(row.name, sizeof(row.name), "load average of the machine (%u processors), %s",
+		 online_cpus(), when);
+	return report_add(b->report, &row);
+}
+
+static int run(struct bench *b, const struct options *options)
+{
+	struct shape largest =
+		options->large ? (struct shape){28672, 8192} : (struct shape){11008, 4096};
+	uint64_t size = working_set(options);
+	int ret;
+
+	if (int4_supported() && !int4_agrees())
+		return fail("the INT4 peer computes wrong results");
+	if (!int4_supported())
+		progress("no INT4 peer: it needs AVX-512 with VNNI");
+	progress("%s: filling %llu MB with weights", b->name, (unsigned long long)size >> 20);
+	if (options->shape.n)
+		largest = options->shape;
+	ret = ground_open(&b->ground, size, &largest);
+	if (ret)
+		return ret;
+	snprintf(b->openblas, sizeof(b->openblas), "OpenBLAS f32 (%s)",
+		 b->ground.has_openblas ? openblas_kernels() : "none");
+	if (!add_load(b, "before"))
+		return fail("out of memory");
+	if (options->shape.n)
+		ret = run_shapes(b, &options->shape, 1);
+	else
+		ret = run_shapes(b, small_shapes, 3);
+	if (!ret && options->large && !options->shape.n)
+		ret = run_shapes(b, large_shapes, 3);
+	if (!ret && !add_load(b, "after"))
+		ret = fail("out of memory");
+	return ret;
+}
+
+static int bench(const char *name, const char *title, const uint32_t *rows,
+		 const struct options *options)
+{
+	unsigned int cpus = online_cpus();
+	struct bench b = {
+		.name = name,
+		.rows = rows,
+		.seconds = options->seconds > 0 ? options->seconds : SECONDS,
+		.threads = options->threads ? options->threads
+			   : cpus < 2	    ? cpus
+					    : 2,
+	};
+	int ret;
+
+	if (!q35_kernels_get())
+		return fail("Q35_ISA names no kernels, or some that this processor lacks");
+	b.report = report_create(title);
+	if (!b.report)
+		return fail("out of memory");
+	ret = run(&b, options);
+	ground_close(&b.ground);
+	if (!ret)
+		ret = report_finish(b.report, options->output);
+	report_destroy(b.report);
+	return ret;
+}
+
+int bench_gemv(const struct options *options)
+{
+	static const uint32_t rows[] = {1, 0};
+
+	return bench("gemv", "Matrix times vector, weights in memory", rows, options);
+}
+
+int bench_gemm(const struct options *options)
+{
+	static const uint32_t rows[] = {1, 8, 32, 128, 0};
+
+	return bench("gemm", "Matrix times vectors, weights in memory", rows, options);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Contestants of the products y[m][n] = x[m][k] * w^T, from f32 activations to f32 results, and the two
+ * limits that no product can pass.
+ *
+ * All walk through the same memory, one matrix further at every run, so that none finds its weights
+ * in a cache, and none has better pages than another (which made a factor of two in a virtual
+ * machine). What lies there are random numbers: any bits are weights to all of them, and none takes
+ * longer for some than for others.
+ */
+#ifndef SPEED_H
+#define SPEED_H
+
+#include "kernels.h"
+#include "q35.h"
+#include "race.h"
+#include "threads.h"
+
+#define ACT_BLOCK 128 /* inputs that share an activation scale */
+
+struct setting {
+	uint32_t m, n, k;
+	unsigned int threads;
+};
+
+struct ground {
+	char *memory; /* of all weights */
+	size_t size;
+	void *meta; /* scales of all formats, 1 / 16 */
+	size_t meta_size;
+	bool has_openblas;
+
+	/* Of the setting. */
+	struct setting setting;
+	struct q35_pool *pool;
+	float *x, *y;
+	void *scratch;
+};
+
+/* The largest matrix is to have at most so many weights, k inputs, n outputs: all in largest. */
+int ground_open(struct ground *g, uint64_t working_set, const struct shape *largest);
+void ground_close(struct ground *g);
+int ground_set(struct ground *g, const struct setting *s);
+void ground_clear(struct ground *g);
+
+size_t q35_weights_bytes(uint32_t n, uint32_t k); /* of T8: tiles and meta */
+
+/* What follows runs a product of the setting each; context is the ground. */
+int run_t8(void *ground, size_t turn);
+int run_s(void *ground, size_t turn);
+int run_int4(void *ground, size_t turn);
+int run_openblas(void *ground, size_t turn);
+/* libq35's portable reference kernel, T8; only this many outputs, with as many it is as fast. */
+#define SCALAR_N 256
+int run_scalar(void *ground, size_t turn);
+
+/* Reads as many bytes as T8 has, the second with prefetching. */
+int run_read(void *ground, size_t turn);
+int run_read_ahead(void *ground, size_t turn);
+int run_multiply(void *ground, size_t turn); /* limits_multiply() on every thread */
+
+#endif /* SPEED_H */
