@@ -30,7 +30,11 @@ struct q35_product {
 	void *y;
 };
 
-/* Bytes of scratch that q35_prepare() fills; the pointer must be 64-byte aligned. */
+/*
+ * Bytes of scratch that q35_prepare() fills; the pointer must be 64-byte aligned. What is in it
+ * depends on m, k, act_block, group and the activations alone: products that differ in n, outputs
+ * and epilogue may share it, as the card does to divide one.
+ */
 size_t q35_scratch_size(const struct q35_product *p);
 
 /* Quantizes activation rows m0 … m1 - 1 into scratch. Rows may be prepared by several threads. */
