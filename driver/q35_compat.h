@@ -17,6 +17,8 @@
 #ifdef Q35_HAVE_GPU_BUDDY
 #include <linux/gpu_buddy.h>
 
+#include <drm/drm_buddy.h> /* drm_buddy_print() */
+
 #define q35_buddy gpu_buddy
 #define q35_buddy_block gpu_buddy_block
 #define q35_buddy_init gpu_buddy_init

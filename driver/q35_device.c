@@ -155,6 +155,7 @@ static void q35_device_reset_work(struct work_struct *work)
 			q35_queue_lose(q35->queues[i], -ECANCELED);
 
 	ret = q35_device_reset_card(q35);
+	atomic_inc(&q35->card_resets);
 	if (ret) {
 		drm_err(&q35->drm, "card does not come back from reset (%d), giving it up\n", ret);
 		pci_clear_master(to_pci_dev(q35->drm.dev));

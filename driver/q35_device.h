@@ -19,6 +19,7 @@
 #ifndef Q35_DEVICE_H
 #define Q35_DEVICE_H
 
+#include <linux/atomic.h>
 #include <linux/io.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
@@ -71,9 +72,13 @@ struct q35_device {
 		struct q35_buddy buddy;
 	} memory;
 
-	struct mutex slots_lock; /* protects the arrays; interrupts read queues without it */
+	struct mutex slots_lock; /* protects these; interrupts read queues without it */
 	struct q35_queue **queues; /* [caps.queues] */
 	struct q35_vm **vms; /* [caps.vms] */
+	u64 busy_ns; /* of queues that have left their slot */
+
+	atomic_t queue_resets; /* after a fault or hang */
+	atomic_t card_resets;
 
 	struct rw_semaphore reset_sem;
 	struct work_struct reset_work;
@@ -83,6 +88,12 @@ struct q35_device {
 static inline struct q35_device *to_q35_device(struct drm_device *drm)
 {
 	return container_of(drm, struct q35_device, drm);
+}
+
+/* While the driver is bound. */
+static inline struct q35_device *dev_to_q35_device(struct device *dev)
+{
+	return dev_get_drvdata(dev);
 }
 
 /* For work that may outlive a device but not the module. */

@@ -27,10 +27,12 @@
 
 #include "drm/q35_accel.h"
 #include "q35_client.h"
+#include "q35_debugfs.h"
 #include "q35_device.h"
 #include "q35_gem.h"
 #include "q35_queue.h"
 #include "q35_submit.h"
+#include "q35_sysfs.h"
 #include "q35_vm.h"
 
 /* A closed file waits so long for jobs that depend on nothing but the card to be freed. */
@@ -357,17 +359,20 @@ static void q35_show_fdinfo(struct drm_printer *p, struct drm_file *file)
 
 	spin_lock(&file->table_lock);
 	idr_for_each_entry(&file->object_idr, obj, id) {
-		struct drm_memory_stats *stats =
-			to_q35_bo(obj)->flags & DRM_Q35_BO_DEVICE ? &device : &host;
+		struct q35_bo *bo = to_q35_bo(obj);
+		bool on_card = bo->flags & DRM_Q35_BO_DEVICE;
+		struct drm_memory_stats *stats = on_card ? &device : &host;
 
 		if (drm_gem_object_is_shared_for_memory_stats(obj))
 			stats->shared += obj->size;
 		else
 			stats->private += obj->size;
+		if (on_card || READ_ONCE(bo->base.pages) || drm_gem_is_imported(obj))
+			stats->resident += obj->size;
 	}
 	spin_unlock(&file->table_lock);
-	drm_print_memory_stats(p, &device, 0, "device");
-	drm_print_memory_stats(p, &host, 0, "host");
+	drm_print_memory_stats(p, &device, DRM_GEM_OBJECT_RESIDENT, "device");
+	drm_print_memory_stats(p, &host, DRM_GEM_OBJECT_RESIDENT, "host");
 }
 
 static const struct drm_ioctl_desc q35_ioctls[] = {
@@ -424,6 +429,7 @@ static int q35_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = q35_device_init(q35);
 	if (ret)
 		return ret;
+	q35_debugfs_init(q35);
 	ret = drm_dev_register(&q35->drm, 0);
 	if (ret)
 		return ret;
@@ -456,6 +462,7 @@ static struct pci_driver q35_pci_driver = {
 	.probe = q35_probe,
 	.remove = q35_remove,
 	.shutdown = q35_shutdown,
+	.dev_groups = q35_groups,
 };
 
 static int __init q35_init(void)

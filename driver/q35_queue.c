@@ -23,6 +23,7 @@
  * through a pointer that they do not own. The card's own fence is their parent and keeps it alive.
  */
 #include <linux/dma-mapping.h>
+#include <linux/sched.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_print.h>
@@ -249,6 +250,7 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 		q35->drm.dev, "queue %u %s: code %u, address %#llx, submission %llu job %u\n",
 		queue->slot, queue->status == DRM_Q35_QUEUE_HANG ? "hangs" : "has faulted",
 		queue->fault_code, queue->fault_addr, queue->bad_submission, queue->bad_job);
+	atomic_inc(&q35->queue_resets);
 	q35_queue_stop(queue);
 	up_read(&q35->reset_sem);
 	return;
@@ -327,8 +329,8 @@ static void q35_queue_release_slot(struct q35_queue *queue)
 }
 
 /*
- * Empty the slot, if it is the expected queue's or no matter whose, and be sure that no interrupt handler still
- * looks at what was in it. Return: that, the slot's reference with it, or NULL.
+ * Empty the slot, if it is the expected queue's or no matter whose, and be sure that no interrupt
+ * handler still looks at what was in it. Return: that, the slot's reference with it, or NULL.
  */
 static struct q35_queue *q35_queue_leave_slot(struct q35_device *q35, u32 slot,
 					      struct q35_queue *expected)
@@ -339,8 +341,10 @@ static struct q35_queue *q35_queue_leave_slot(struct q35_device *q35, u32 slot,
 	queue = q35->queues[slot];
 	if (expected && queue != expected)
 		queue = NULL;
-	if (queue)
+	if (queue) {
 		WRITE_ONCE(q35->queues[slot], NULL);
+		q35->busy_ns += q35_queue_busy_ns(queue);
+	}
 	mutex_unlock(&q35->slots_lock);
 
 	for (u32 i = 0; queue && i < Q35_VECTORS; i++)
@@ -425,6 +429,8 @@ int q35_queue_create(struct q35_client *client, struct q35_vm *vm,
 
 	drm_dev_get(&q35->drm);
 	queue->q35 = q35;
+	queue->pid = task_tgid_nr(current);
+	get_task_comm(queue->comm, current);
 	kref_init(&queue->kref);
 	refcount_set(&queue->users, 1);
 	INIT_WORK(&queue->retire_work, q35_queue_retire_work);

@@ -6,6 +6,7 @@
 #include <linux/dma-fence.h>
 #include <linux/kref.h>
 #include <linux/refcount.h>
+#include <linux/sched.h>
 
 #include "q35_device.h"
 
@@ -30,6 +31,8 @@ struct q35_queue {
 	u32 slot; /* which of the card's queues */
 	u32 timeout_ms;
 	char name[24];
+	pid_t pid; /* who created it */
+	char comm[TASK_COMM_LEN];
 	struct drm_gpu_scheduler sched;
 	struct drm_sched_entity entity;
 
