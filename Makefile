@@ -106,7 +106,7 @@ $(B)/q35-bench: $(BENCH_OBJECTS) $(B)/libq35.a
 	$(QUIET)$(CC) -pthread $^ -o $@ $(LIB_LIBS)
 
 # Each prints its table, and where it has left the same as JSON.
-BENCHES := gemv gemm
+BENCHES := gemv gemm quantize
 bench: $(B)/q35-bench
 	@tools/setup.sh --bench
 	@mkdir -p $(B)/bench

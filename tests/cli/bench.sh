@@ -49,6 +49,16 @@ test_gemm_rows_are_well_formed() {
 	done
 }
 
+test_quantize_rows_are_well_formed() {
+	TMPDIR=$work succeeds "$bench" quantize -s 256x4096 -t 2 -S 0.01 -o "$work/rows"
+	well_formed "$work/rows"
+	table_matches "$work/rows"
+	grep -q '"S Lloyd-Max, threads=2, 256x4096"' "$work/rows" || note "no S"
+	grep -q 'memory at most' "$work/rows" || note "no memory"
+	rm "$work/out" "$work/err"
+	only "$work" rows
+}
+
 test_wrong_usage_is_said() {
 	for arguments in "" "none" "gemv gemm" "gemv -s 0x3" "gemv -s 3" "gemv -t 0" "gemv -S -1" "gemv -x" \
 		"gemv -o"; do

@@ -29,6 +29,7 @@ struct options {
 
 int bench_gemv(const struct options *options);
 int bench_gemm(const struct options *options);
+int bench_quantize(const struct options *options);
 
 /* One line on stderr; returns FAILED. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -23,6 +23,7 @@ static const struct {
 } benches[] = {
 	{"gemv", bench_gemv, "one row of activations times weights that no cache holds"},
 	{"gemm", bench_gemm, "1, 8, 32 and 128 rows of activations"},
+	{"quantize", bench_quantize, "weights a second, scaling with threads, memory"},
 };
 
 #define BENCHES (sizeof(benches) / sizeof(benches[0]))

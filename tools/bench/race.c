@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "report.h"
 
@@ -17,7 +18,16 @@ struct racer *race_enter(struct race *race, const char *name, int (*run)(void *,
 	return racer;
 }
 
-static int add_time(struct racer *racer, double seconds)
+/* Of all threads of the process: what a busy machine lengthens less than the time that passes. */
+static double cpu_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int add_time(struct racer *racer, double seconds, double cpu_seconds)
 {
 	double *grown;
 
@@ -30,6 +40,7 @@ static int add_time(struct racer *racer, double seconds)
 	}
 	racer->seconds[racer->runs++] = seconds;
 	racer->spent += seconds;
+	racer->cpu_seconds += cpu_seconds;
 	return DONE;
 }
 
@@ -57,13 +68,14 @@ static void find_medians(struct race *race)
 	for (r = race->racers; r < race->racers + race->count; r++) {
 		qsort(r->seconds, r->runs, sizeof(*r->seconds), by_size);
 		r->rate = r->work / ((r->seconds[(r->runs - 1) / 2] + r->seconds[r->runs / 2]) / 2);
+		r->cpu_rate = r->work * (double)r->runs / r->cpu_seconds;
 	}
 }
 
 int race_run(struct race *race, double seconds)
 {
 	struct racer *r;
-	double start, t;
+	double start, t, cpu;
 	int ret = DONE;
 	size_t i;
 
@@ -71,10 +83,11 @@ int race_run(struct race *race, double seconds)
 		ret = race->racers[i].run(race->racers[i].context, 0);
 	start = now();
 	while (!ret && (r = next_racer(race, now() - start >= seconds))) {
+		cpu = cpu_now();
 		t = now();
 		ret = r->run(r->context, r->runs + 1);
 		if (!ret)
-			ret = add_time(r, now() - t);
+			ret = add_time(r, now() - t, cpu_now() - cpu);
 	}
 	if (!ret)
 		find_medians(race);

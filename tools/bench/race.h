@@ -17,8 +17,9 @@ struct racer {
 	void *context;
 	double work; /* in a run, in any unit */
 
-	double rate; /* result: work a second, by the median run */
-	double spent, *seconds;
+	/* Results: work a second, by the median run; by processor time, all runs and threads together. */
+	double rate, cpu_rate;
+	double spent, *seconds, cpu_seconds;
 	size_t runs, capacity;
 };
 

@@ -51,6 +51,17 @@ bool report_add(struct report *report, const struct row *row)
 	return json && !json_array_append_new(report->rows, json);
 }
 
+int report_load(struct report *report, const char *when)
+{
+	struct row row = {.unit = "processes", .limit = ABSENT};
+
+	if (getloadavg(&row.value, 1) < 1)
+		row.value = ABSENT;
+	snprintf(row.name, sizeof(row.name), "load average of the machine (%u processors), %s",
+		 online_cpus(), when);
+	return report_add(report, &row) ? DONE : fail("out of memory");
+}
+
 static void print_number(const json_t *row, const char *key)
 {
 	const json_t *value = json_object_get(row, key);

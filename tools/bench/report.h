@@ -35,6 +35,8 @@ struct report *report_create(const char *title); /* NULL: no memory */
  * out here; above 1 is better whatever the unit. False: no memory.
  */
 bool report_add(struct report *report, const struct row *row);
+/* How busy the machine is now with everything, which is what timings are worth. DONE or FAILED. */
+int report_load(struct report *report, const char *when);
 /* Prints the table; writes path, if not NULL, whole or not at all. Returns DONE or FAILED. */
 int report_finish(struct report *report, const char *path);
 void report_destroy(struct report *report);

@@ -156,17 +156,6 @@ static int run_shapes(struct bench *b, const struct shape *shapes, size_t count)
 	return ret;
 }
 
-static bool add_load(struct bench *b, const char *when)
-{
-	struct row row = {.unit = "processes", .limit = ABSENT};
-
-	if (getloadavg(&row.value, 1) < 1)
-		row.value = ABSENT;
-	snprintf(row.name, sizeof(row.name), "load average of the machine (%u processors), %s",
-		 online_cpus(), when);
-	return report_add(b->report, &row);
-}
-
 static int run(struct bench *b, const struct options *options)
 {
 	struct shape largest =
@@ -186,17 +175,15 @@ static int run(struct bench *b, const struct options *options)
 		return ret;
 	snprintf(b->openblas, sizeof(b->openblas), "OpenBLAS f32 (%s)",
 		 b->ground.has_openblas ? openblas_kernels() : "none");
-	if (!add_load(b, "before"))
-		return fail("out of memory");
+	if (report_load(b->report, "before"))
+		return FAILED;
 	if (options->shape.n)
 		ret = run_shapes(b, &options->shape, 1);
 	else
 		ret = run_shapes(b, small_shapes, 3);
 	if (!ret && options->large && !options->shape.n)
 		ret = run_shapes(b, large_shapes, 3);
-	if (!ret && !add_load(b, "after"))
-		ret = fail("out of memory");
-	return ret;
+	return ret ? ret : report_load(b->report, "after");
 }
 
 static int bench(const char *name, const char *title, const uint32_t *rows,

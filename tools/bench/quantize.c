@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: MIT
+/*
+ * q35-bench quantize: speed from a matrix in memory, on one thread and more; then how much memory it
+ * takes to quantize a matrix from a mapped file.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "numbers.h"
+#include "q35.h"
+#include "race.h"
+#include "report.h"
+
+#define SECONDS 8.0
+#define EXTRA_MB 64 /* what quantizing may take beyond its result */
+
+static const struct {
+	const char *name;
+	enum q35_format format;
+} formats[] = {
+	{"T8", Q35_T8},
+	{"S min-max", Q35_S_MINMAX},
+	{"S Lloyd-Max", Q35_S_LLOYD},
+};
+
+#define FORMATS (sizeof(formats) / sizeof(formats[0]))
+
+/* ---- Speed --------------------------------------------------------------------------------- */
+
+struct matrix {
+	struct shape shape;
+	float *weights;
+	void *tiles, *meta; /* room for any format */
+};
+
+struct contestant {
+	const struct matrix *matrix;
+	enum q35_format format;
+	unsigned int threads;
+	char name[32];
+};
+
+static int read_rows(void *context, uint32_t row, uint32_t count, float *out)
+{
+	const struct matrix *m = context;
+
+	memcpy(out, m->weights + (size_t)row * m->shape.k, sizeof(*out) * count * m->shape.k);
+	return 0;
+}
+
+static int quantize(void *context, size_t turn)
+{
+	const struct contestant *c = context;
+	const struct matrix *m = c->matrix;
+	struct q35_quantize_options options = {
+		.format = c->format,
+		.threads = c->threads,
+		.read = read_rows,
+		.context = (void *)m,
+	};
+	struct q35_weights w;
+
+	(void)turn;
+	q35_weights_init(&w, c->format, m->shape.n, m->shape.k);
+	if (q35_quantize(&options, &w, m->tiles, m->meta, NULL))
+		return fail("%s", q35_error(NULL));
+	return DONE;
+}
+
+static bool matrix_create(struct matrix *m, struct shape shape)
+{
+	size_t count = (size_t)shape.n * shape.k;
+	struct numbers random;
+
+	m->shape = shape;
+	m->weights = map_memory(sizeof(float) * count);
+	m->tiles = malloc(q35_tiles_size(shape.n, shape.k));
+	m->meta = malloc(q35_meta_size(shape.n, shape.k, 0, UINT8_MAX));
+	if (!m->weights || !m->tiles || !m->meta)
+		return false;
+	numbers_seed(&random, 1, 0);
+	numbers_fill(&random, NORMAL, m->weights, count);
+	return true;
+}
+
+static void matrix_destroy(struct matrix *m)
+{
+	unmap_memory(m->weights, sizeof(float) * m->shape.n * m->shape.k);
+	free(m->tiles);
+	free(m->meta);
+}
+
+static bool report_speed(struct report *report, const struct racer *racer,
+			 const struct contestant *c, double one)
+{
+	const struct shape shape = c->matrix->shape;
+	struct row row = {.value = racer->rate, .unit = "Mweights/s", .limit = ABSENT};
+	struct row core = {.value = racer->cpu_rate, .unit = "Mweights/s", .limit = ABSENT};
+
+	if (c->threads > 1) {
+		row.peer = "one thread";
+		row.peer_value = one;
+		row.limit = one * c->threads;
+	}
+	snprintf(row.name, sizeof(row.name), "%s, %ux%u", c->name, shape.n, shape.k);
+	snprintf(core.name, sizeof(core.name), "%s, %ux%u, a second of processor time", c->name,
+		 shape.n, shape.k);
+	return report_add(report, &row) && report_add(report, &core);
+}
+
+static int bench_speed(const struct options *options, const struct matrix *m, struct report *report)
+{
+	unsigned int threads, most = options->threads ? options->threads : online_cpus();
+	struct contestant all[RACE_MAX], *c;
+	struct race race = {0};
+	double one = ABSENT;
+	size_t f, i;
+	int ret;
+
+	for (f = 0; f < FORMATS; f++) {
+		for (threads = 1; threads <= most && race.count < RACE_MAX; threads *= 2) {
+			c = &all[race.count];
+			*c = (struct contestant){m, formats[f].format, threads, ""};
+			snprintf(c->name, sizeof(c->name), "%s, threads=%u", formats[f].name,
+				 threads);
+			race_enter(&race, c->name, quantize, c, 1e-6 * m->shape.n * m->shape.k);
+		}
+	}
+	ret = race_run(&race, options->seconds > 0 ? options->seconds : SECONDS);
+	for (i = 0; i < race.count && !ret; i++) {
+		if (all[i].threads == 1)
+			one = race.racers[i].rate;
+		if (!report_speed(report, &race.racers[i], &all[i], one))
+			ret = fail("out of memory");
+	}
+	return ret;
+}
+
+/* ---- Memory -------------------------------------------------------------------------------- */
+
+struct mapped {
+	struct shape shape;
+	uint16_t *weights; /* BF16, as large models have them */
+	double anonymous, most; /* MB of the process: at the beginning, at most */
+};
+
+/* Of the process: what is its own, without the pages of mapped files. */
+static double anonymous_mb(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	unsigned long kb = 0;
+	char line[128];
+
+	if (!f)
+		return ABSENT;
+	while (fgets(line, sizeof(line), f) && sscanf(line, "RssAnon: %lu kB", &kb) != 1)
+		;
+	fclose(f);
+	return (double)kb * 1024e-6;
+}
+
+static int widen_rows(void *context, uint32_t row, uint32_t count, float *out)
+{
+	const struct mapped *m = context;
+	const uint16_t *half = m->weights + (size_t)row * m->shape.k;
+	uint32_t bits;
+	size_t i;
+
+	for (i = 0; i < (size_t)count * m->shape.k; i++) {
+		bits = (uint32_t)half[i] << 16;
+		memcpy(&out[i], &bits, sizeof(bits));
+	}
+	return 0;
+}
+
+static int watch_memory(void *context, uint32_t rows)
+{
+	struct mapped *m = context;
+
+	(void)rows;
+	m->most = fmax(m->most, anonymous_mb());
+	return 0;
+}
+
+static int write_rows(int fd, struct shape shape)
+{
+	float *row = malloc(sizeof(*row) * shape.k);
+	uint16_t *half = malloc(sizeof(*half) * shape.k);
+	const ssize_t size = (ssize_t)(sizeof(*half) * shape.k);
+	struct numbers random;
+	uint32_t n, k, bits;
+	int ret = row && half ? DONE : fail("out of memory");
+
+	for (n = 0; n < shape.n && !ret; n++) {
+		numbers_seed(&random, 2, n);
+		numbers_fill(&random, NORMAL, row, shape.k);
+		for (k = 0; k < shape.k; k++) {
+			memcpy(&bits, &row[k], sizeof(bits));
+			half[k] = (uint16_t)(bits >> 16);
+		}
+		if (write(fd, half, (size_t)size) != size)
+			ret = fail("cannot write the matrix to a temporary file");
+	}
+	free(row);
+	free(half);
+	return ret;
+}
+
+/* A file without a name, so that nothing is left behind. */
+static int map_file(struct mapped *m, size_t size)
+{
+	const char *folder = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+	char path[4096];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "%s/q35-bench.XXXXXX", folder);
+	fd = mkstemp(path);
+	if (fd < 0)
+		return fail("%s: %s", folder, strerror(errno));
+	unlink(path);
+	ret = write_rows(fd, m->shape);
+	if (!ret) {
+		m->weights = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+		if (m->weights == MAP_FAILED)
+			ret = fail("cannot map the matrix");
+	}
+	close(fd);
+	return ret;
+}
+
+static bool report_memory(struct report *report, const struct mapped *m, double packed)
+{
+	struct row row = {
+		.value = m->most - m->anonymous,
+		.unit = "MB",
+		.peer = "allowed: packed size + 64 MB",
+		.peer_value = packed + EXTRA_MB,
+		.limit = packed,
+		.better = LOWER,
+	};
+
+	snprintf(row.name, sizeof(row.name), "T8, %ux%u, memory at most, from a mapped file",
+		 m->shape.n, m->shape.k);
+	return report_add(report, &row);
+}
+
+static int bench_memory(struct shape shape, unsigned int threads, struct report *report)
+{
+	const size_t size = sizeof(uint16_t) * shape.n * shape.k;
+	const size_t packed =
+		q35_tiles_size(shape.n, shape.k) + q35_meta_size(shape.n, shape.k, 0, 0);
+	struct mapped m = {.shape = shape};
+	struct q35_quantize_options options = {
+		.format = Q35_T8,
+		.threads = threads,
+		.read = widen_rows,
+		.progress = watch_memory,
+		.context = &m,
+	};
+	struct q35_weights w;
+	void *tiles, *meta;
+	int ret;
+
+	progress("quantize: %ux%u from a mapped file of %zu MB", shape.n, shape.k, size >> 20);
+	ret = map_file(&m, size);
+	if (ret)
+		return ret;
+	m.anonymous = m.most = anonymous_mb();
+	q35_weights_init(&w, Q35_T8, shape.n, shape.k);
+	tiles = malloc(q35_tiles_size(shape.n, shape.k));
+	meta = malloc(q35_meta_size(shape.n, shape.k, w.group, w.meta_flags));
+	if (!tiles || !meta)
+		ret = fail("out of memory");
+	else if (q35_quantize(&options, &w, tiles, meta, NULL))
+		ret = fail("%s", q35_error(NULL));
+	else if (!report_memory(report, &m, 1e-6 * (double)packed))
+		ret = fail("out of memory");
+	free(tiles);
+	free(meta);
+	munmap(m.weights, size);
+	return ret;
+}
+
+int bench_quantize(const struct options *options)
+{
+	struct shape shape = options->shape.n ? options->shape : (struct shape){4096, 4096};
+	struct report *report = report_create("Quantizing");
+	struct matrix matrix = {0};
+	int ret;
+
+	if (!report)
+		return fail("out of memory");
+	progress("quantize: %ux%u", shape.n, shape.k);
+	ret = matrix_create(&matrix, shape) ? DONE : fail("out of memory");
+	if (!ret)
+		ret = report_load(report, "before");
+	if (!ret)
+		ret = bench_speed(options, &matrix, report);
+	matrix_destroy(&matrix);
+	if (!ret)
+		ret = bench_memory(shape, options->threads, report);
+	if (!ret && options->large)
+		ret = bench_memory((struct shape){8192, 28672}, options->threads, report);
+	if (!ret)
+		ret = report_load(report, "after");
+	if (!ret)
+		ret = report_finish(report, options->output);
+	report_destroy(report);
+	return ret;
+}
