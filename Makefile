@@ -106,11 +106,13 @@ $(B)/q35-bench: $(BENCH_OBJECTS) $(B)/libq35.a
 	$(QUIET)$(CC) -pthread $^ -o $@ $(LIB_LIBS)
 
 # Each prints its table, and where it has left the same as JSON.
-BENCHES := gemv gemm quantize
+BENCHES := quality gemv gemm quantize
 bench: $(B)/q35-bench
 	@tools/setup.sh --bench
 	@mkdir -p $(B)/bench
-	@for b in $(BENCHES); do $(B)/q35-bench $$b -o $(B)/bench/$$b.json; done
+	@for b in $(BENCHES); do \
+		$(B)/q35-bench $$b $(addprefix -m ,$(wildcard tools/model/kjv.gguf)) \
+			-o $(B)/bench/$$b.json; done
 
 # ---- The card ---------------------------------------------------------------------------------
 

@@ -33,6 +33,30 @@ table_matches() { # FILE
 		note "table: $(cat "$work/out")"
 }
 
+test_quality_rows_are_well_formed() {
+	succeeds "$bench" quality -s 40x512 -o "$work/rows"
+	well_formed "$work/rows"
+	table_matches "$work/rows"
+	for row in "T8" "S min-max" "INT4 absmax, per column" "size of T8"; do
+		grep -q "\"N(0,1) 40x512: $row\"" "$work/rows" || note "no $row"
+	done
+	[ "$(values limit_share "$work/rows" | awk '$1 + 0 > 1' | wc -l)" = 0 ] ||
+		note "better than theory allows: $(values limit_share "$work/rows" | tr '\n' ' ')"
+}
+
+test_quality_of_a_model() {
+	if [ ! -e "$model" ]; then
+		skip="no $model"
+		return
+	fi
+	succeeds "$bench" quality -s 16x64 -m "$model" -o "$work/rows"
+	well_formed "$work/rows"
+	grep -q "\"${model##*/}: T8\"" "$work/rows" || note "no T8"
+	try "$bench" quality -s 16x64 -m "$work/none"
+	[ "$status" = 1 ] || note "status $status"
+	grep -q "^q35-bench: $work/none: No such file" "$work/err" || note "$(cat "$work/err")"
+}
+
 test_gemv_rows_are_well_formed() {
 	succeeds "$bench" gemv -s 70x300 -t 1 -S 0.01 --working-set 1000000 -o "$work/rows"
 	well_formed "$work/rows"

@@ -23,10 +23,12 @@ struct options {
 	unsigned int threads; /* the most */
 	double seconds; /* for each setting that is measured */
 	uint64_t working_set; /* bytes of weights, to be far more than caches hold */
+	const char *model; /* a file with real weights */
 	const char *output; /* JSON; NULL: none */
 	bool large;
 };
 
+int bench_quality(const struct options *options);
 int bench_gemv(const struct options *options);
 int bench_gemm(const struct options *options);
 int bench_quantize(const struct options *options);

@@ -21,6 +21,7 @@ static const struct {
 	int (*run)(const struct options *options);
 	const char *summary;
 } benches[] = {
+	{"quality", bench_quality, "error and bits per weight, beside INT4 and theory"},
 	{"gemv", bench_gemv, "one row of activations times weights that no cache holds"},
 	{"gemm", bench_gemm, "1, 8, 32 and 128 rows of activations"},
 	{"quantize", bench_quantize, "weights a second, scaling with threads, memory"},
@@ -96,6 +97,7 @@ static void print_help(void)
 	printf("\n"
 	       "  -o, --json FILE      write the rows there as well, as JSON\n"
 	       "  -s, --shape NxK      outputs times inputs, instead of the usual ones\n"
+	       "  -m, --model FILE     quality of real weights as well: GGUF or safetensors\n"
 	       "  -t, --threads N      up to so many\n"
 	       "  -S, --seconds T      for each setting\n"
 	       "      --working-set B  bytes of weights in use; default: twice the last-level cache\n"
@@ -133,6 +135,7 @@ static int parse(int argc, char **argv, struct options *o)
 	static const struct option options[] = {
 		{"json", required_argument, NULL, 'o'},
 		{"shape", required_argument, NULL, 's'},
+		{"model", required_argument, NULL, 'm'},
 		{"threads", required_argument, NULL, 't'},
 		{"seconds", required_argument, NULL, 'S'},
 		{"working-set", required_argument, NULL, WORKING_SET},
@@ -145,7 +148,7 @@ static int parse(int argc, char **argv, struct options *o)
 	int c;
 
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":o:s:t:S:h", options, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":o:s:m:t:S:h", options, NULL)) >= 0) {
 		switch (c) {
 		case 'o':
 			o->output = optarg;
@@ -153,6 +156,9 @@ static int parse(int argc, char **argv, struct options *o)
 		case 's':
 			if (!parse_shape(optarg, &o->shape))
 				return usage("not a shape: ", optarg);
+			break;
+		case 'm':
+			o->model = optarg;
 			break;
 		case 't':
 			if (!parse_integer(optarg, 1024, &value))
