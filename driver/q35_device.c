@@ -27,6 +27,7 @@
 
 #include "q35_device.h"
 #include "q35_queue.h"
+#include "q35_trace.h"
 #include "q35_vm.h"
 
 /*
@@ -156,6 +157,7 @@ static void q35_device_reset_work(struct work_struct *work)
 
 	ret = q35_device_reset_card(q35);
 	atomic_inc(&q35->card_resets);
+	trace_q35_reset(q35, Q35_TRACE_CARD, ret);
 	if (ret) {
 		drm_err(&q35->drm, "card does not come back from reset (%d), giving it up\n", ret);
 		pci_clear_master(to_pci_dev(q35->drm.dev));

@@ -22,6 +22,7 @@
 
 #include "q35_job.h"
 #include "q35_queue.h"
+#include "q35_trace.h"
 
 struct q35_fence {
 	struct dma_fence base;
@@ -153,6 +154,7 @@ struct dma_fence *q35_job_push(struct q35_job *job)
 	kref_get(&queue->kref);
 	dma_fence_init(job->fence, &q35_fence_ops, &queue->lock, queue->fence_context,
 		       ++queue->submissions);
+	trace_q35_submit(job);
 	drm_sched_job_arm(&job->base);
 	finished = dma_fence_get(&job->base.s_fence->finished);
 	drm_sched_entity_push_job(&job->base);
@@ -176,6 +178,7 @@ static void q35_job_emit(struct q35_job *job)
 	memcpy(queue->ring, job->descs + to_end, (job->count - to_end) * sizeof(*job->descs));
 
 	job->first = queue->tail;
+	trace_q35_run(job);
 	queue->tail += job->count;
 	queue->emitted = job->fence->seqno;
 	list_add_tail(&job->link, &queue->inflight);
@@ -201,6 +204,7 @@ static struct dma_fence *q35_job_run(struct drm_sched_job *sched_job)
 	if (!error) {
 		q35_job_emit(job);
 	} else {
+		trace_q35_complete(job, error);
 		dma_fence_set_error(job->fence, error);
 		dma_fence_signal_locked(job->fence);
 	}

@@ -32,6 +32,7 @@
 #include "q35_client.h"
 #include "q35_job.h"
 #include "q35_queue.h"
+#include "q35_trace.h"
 #include "q35_vm.h"
 
 static void q35_queue_release(struct kref *kref)
@@ -69,6 +70,7 @@ static void q35_queue_end_job(struct q35_queue *queue, struct q35_job *job, int 
 	lockdep_assert_held(&queue->lock);
 
 	list_del_init(&job->link);
+	trace_q35_complete(job, error);
 	if (error)
 		dma_fence_set_error(job->fence, error);
 	dma_fence_signal_locked(job->fence);
@@ -167,6 +169,7 @@ static void q35_queue_stop(struct q35_queue *queue)
 		ret = q35_poll(q35, q35_queue_reg(queue, Q35_QREG_STATE), U32_MAX,
 			       Q35_QUEUE_DISABLED, Q35_RESET_TIMEOUT_US);
 		queue->on_card = ret;
+		trace_q35_reset(q35, queue->slot, ret);
 	}
 	if (!ret)
 		q35_queue_flush(queue);
@@ -244,6 +247,7 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 		queue->bad_submission = guilty->fence->seqno - 1;
 	}
 	queue->guilty = guilty;
+	trace_q35_fault(queue);
 	spin_unlock_irqrestore(&queue->lock, flags);
 
 	dev_info_ratelimited(

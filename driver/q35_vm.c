@@ -26,6 +26,7 @@
 #include "q35_array.h"
 #include "q35_client.h"
 #include "q35_gem.h"
+#include "q35_trace.h"
 #include "q35_vm.h"
 
 /* How often a wait for the card looks whether it is still wanted. */
@@ -347,6 +348,7 @@ int q35_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file *file)
 	mutex_lock(&vm->lock);
 	while (args->ops_done < args->ops.count) {
 		ret = q35_vm_do_op(vm, file, &ops[args->ops_done]);
+		trace_q35_bind(vm, &ops[args->ops_done], ret);
 		if (ret)
 			break;
 		args->ops_done++;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * What the driver shows of itself: fdinfo, sysfs, debugfs. The card must have been started with
+ * What the driver shows of itself: fdinfo, sysfs, debugfs, tracepoints. The card must have been started with
  * x-fault=hang-fill.
  */
 #include "kselftest_harness.h"
@@ -133,6 +133,59 @@ TEST_F(observe, debugfs_lists_mappings_and_memory)
 	EXPECT_NE(NULL, strstr(read_text(DEBUGFS "vms", self->text), "address space 0:"));
 	EXPECT_NE(NULL, strstr(self->text, "0x0000000040000000")); /* BASE */
 	EXPECT_NE(NULL, strstr(read_text(DEBUGFS "mm", self->text), "free:"));
+}
+
+#define TRACING "/sys/kernel/tracing/"
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+/* Where the next event from there on with the words in it begins, or NULL. */
+static const char *find_event(const char *from, const char *event, const char *words)
+{
+	char line[256];
+	const char *end;
+
+	for (; from && (from = strstr(from, event)); from = end) {
+		end = strchrnul(from, '\n');
+		snprintf(line, sizeof(line), "%.*s", (int)(end - from), from);
+		if (strstr(line, words))
+			return from;
+	}
+	return NULL;
+}
+
+TEST_F(observe, tracepoints_follow_a_submission_to_its_end)
+{
+	struct q35_hw_desc jobs[2] = {fill_job(BASE, 4, 1), fill_job(5 * GIB + 64, 4, 1)};
+	const char *at;
+
+	ASSERT_EQ(0, write_text(TRACING "trace", ""));
+	ASSERT_EQ(0, write_text(TRACING "events/q35/enable", "1"));
+	ASSERT_EQ(0, map_at(self->rig.fd, self->rig.vm, 0, self->rig.bo, 0, 2 * GIB, PAGE));
+	ASSERT_EQ(0, run(self->rig.fd, self->rig.queue, jobs, 1));
+	ASSERT_EQ(-EIO, run(self->rig.fd, self->rig.queue, jobs, 2));
+	ASSERT_EQ(0, write_text(TRACING "events/q35/enable", "0"));
+
+	at = read_text(TRACING "trace", self->text);
+	EXPECT_NE(NULL, at = find_event(at, "q35_bind:", "va 0x80000000, size 0x1000,"));
+	EXPECT_NE(NULL, at = find_event(at, "q35_submit:", "submission 0: 1 jobs"));
+	EXPECT_NE(NULL, at = find_event(at, "q35_run:", "submission 0: ring index 0, 1 jobs"));
+	EXPECT_NE(NULL, at = find_event(at, "q35_complete:", "submission 0: 0"));
+	EXPECT_NE(NULL, at = find_event(at, "q35_submit:", "submission 1: 2 jobs"));
+	EXPECT_NE(NULL, at = find_event(at, "q35_run:", "submission 1: ring index 1, 2 jobs"));
+	EXPECT_NE(NULL, at = find_event(at, "q35_fault:", "submission 1 job 1: status 1, code 1,"));
+	EXPECT_NE(NULL, find_event(at, "q35_fault:", "info 0x80000000, address 0x140000040"));
+	EXPECT_NE(NULL, at = find_event(at, "q35_reset:", ": 0"));
+	EXPECT_NE(NULL, at = find_event(at, "q35_complete:", "submission 1: -5"));
 }
 
 TEST_HARNESS_MAIN
