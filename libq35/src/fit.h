@@ -17,11 +17,9 @@ struct q35_fit {
 	int has_zero;
 	int max_code; /* magnitude */
 	int constant_code; /* what every weight decodes to in a tile of zero bits; 0: they differ */
-	/*
-	 * What a weight that is u codes from zero contributes to the mean square error, in squared
-	 * codes: its own, and the logarithm of what it shares with its neighbours in the trellis.
-	 */
-	float error[Q35_FIT_CODES], log_shared[Q35_FIT_CODES];
+	/* Scalar formats: what a weight adds to the mean square error that is u codes from zero. */
+	float error[Q35_FIT_CODES];
+	float log_error; /* trellis formats: that of weights near zero */
 };
 
 void q35_fit_init(struct q35_fit *fit, enum q35_format format, const struct q35_weights *w);

@@ -5,6 +5,10 @@
  */
 #include "exact.h"
 
+#ifndef __clang__
+#pragma GCC optimize("no-trapping-math") /* changes no result; min and max vectorize */
+#endif
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -17,6 +21,12 @@
 #include "q35.h"
 #include "threads.h"
 #include "viterbi.h"
+
+/*
+ * With the scale that is best for its codes a group is encoded better still. A group of 128 gains
+ * 1.2 % by four passes, a column of 4096, whose scale was good from the beginning, 0.1 %.
+ */
+#define GROUP_PASSES 4
 
 struct row_scales { /* of the 16 rows of a strip, one pair a group */
 	float scale, zero;
@@ -123,38 +133,66 @@ static void store_scales(const struct quantizer *q, uint32_t n, struct row_scale
 	}
 }
 
+/* Rounded by adding what leaves no place for a fraction, which vectorizes. */
 static int16_t target_of(float weight, float zero, float per_weight)
 {
+	const float round = 0x1.8p23f;
 	float t = (weight - zero) * per_weight;
+	int32_t bits, base;
 
 	t = t < 32767 ? t : 32767;
 	t = t > -32767 ? t : -32767;
-	return (int16_t)(t < 0 ? t - 0.5f : t + 0.5f);
+	t += round;
+	memcpy(&bits, &t, sizeof(bits));
+	memcpy(&base, &round, sizeof(base));
+	return (int16_t)(bits - base);
 }
 
-/* Encodes inputs k … k + 7 of the strip's rows into tile, and puts what it decodes to into codes. */
-static void encode_tile(const struct quantizer *q, const struct workspace *ws, const float *rows,
-			uint32_t count, uint32_t k, uint8_t *tile)
+/* Targets of inputs k … k + 7 of the strip's rows; none from column q->w->k on. */
+static void set_targets(const struct quantizer *q, const struct workspace *ws, const float *rows,
+			uint32_t count, uint32_t k, int16_t target[Q35_TILE_WEIGHTS])
 {
-	uint32_t width = min_u32(Q35_TILE_K, q->w->k - k), i, j;
-	int16_t target[Q35_TILE_WEIGHTS];
-	int8_t code[Q35_TILE_WEIGHTS];
+	uint32_t width = k < q->w->k ? min_u32(Q35_TILE_K, q->w->k - k) : 0, i, j;
 	const struct row_scales *s;
 	const float *weight;
 	float per_weight;
 
-	for (i = 0; i < Q35_TILE_WEIGHTS; i++)
-		target[i] = Q35_TARGET_ANY;
-	for (i = 0; i < count; i++) {
+	if (count < Q35_TILE_N || width < Q35_TILE_K)
+		for (i = 0; i < Q35_TILE_WEIGHTS; i++)
+			target[i] = Q35_TARGET_ANY;
+	for (i = 0; width && i < count; i++, target += Q35_TILE_K) {
 		weight = rows + (size_t)i * q->w->k + k;
 		s = &ws->scales[i * q->groups + k / q->group];
 		per_weight = s->scale == 0 ? 0 : Q35_TARGET_ONE / s->scale;
-		for (j = 0; j < width; j++)
-			target[i * Q35_TILE_K + j] = target_of(weight[j], s->zero, per_weight);
+		if (width == Q35_TILE_K) /* a constant, which vectorizes */
+			for (j = 0; j < Q35_TILE_K; j++)
+				target[j] = target_of(weight[j], s->zero, per_weight);
+		else
+			for (j = 0; j < width; j++)
+				target[j] = target_of(weight[j], s->zero, per_weight);
 	}
-	q35_trellis_encode(&q->trellis, target, tile, code);
-	for (i = 0; i < count; i++)
-		memcpy(&ws->codes[(size_t)i * q->w->k + k], &code[i * Q35_TILE_K], width);
+}
+
+/* Encodes the tiles of inputs k … k + 15 of the strip's rows, and puts what they decode to into codes. */
+static void encode_tiles(const struct quantizer *q, const struct workspace *ws, const float *rows,
+			 uint32_t count, uint32_t k, uint8_t *tile)
+{
+	uint8_t unused[Q35_TILE_BYTES], *tiles[Q35_PAIR] = {tile, tile + Q35_BLOCK_BYTES};
+	int16_t target[Q35_PAIR][Q35_TILE_WEIGHTS];
+	int8_t code[Q35_PAIR][Q35_TILE_WEIGHTS];
+	uint32_t i, t, width;
+
+	if (q->w->k - k <= Q35_TILE_K)
+		tiles[1] = unused;
+	for (t = 0; t < Q35_PAIR; t++)
+		set_targets(q, ws, rows, count, k + t * Q35_TILE_K, target[t]);
+	q35_trellis_encode(&q->trellis, target, tiles, code);
+	for (t = 0; t < Q35_PAIR && k < q->w->k; t++, k += Q35_TILE_K) {
+		width = min_u32(Q35_TILE_K, q->w->k - k);
+		for (i = 0; i < count; i++)
+			memcpy(&ws->codes[(size_t)i * q->w->k + k], &code[t][i * Q35_TILE_K],
+			       width);
+	}
 }
 
 static int fit_row(struct quantizer *q, const float *row, uint32_t n, struct row_scales *s)
@@ -173,19 +211,22 @@ static int fit_row(struct quantizer *q, const float *row, uint32_t n, struct row
 	return 1;
 }
 
-/* Sums run in interleaved parts, which vectorizes and is as good an order as any. */
-#define LANES 8
+#define LANES 16
 
+/* Sums run in interleaved parts, which vectorizes and is as good an order as any. */
 static void add_stats(const float *weight, const int8_t *code, uint32_t count,
 		      const struct row_scales *s, struct q35_quantize_stats *stats)
 {
 	double sum[LANES] = {0}, squares[LANES] = {0}, errors[LANES] = {0}, w, error;
-	uint32_t i, l;
+	double scale = s->scale, zero = s->zero;
+	uint32_t i, l, part;
 
-	for (i = 0; i < count; i += LANES) {
-		for (l = 0; l < min_u32(LANES, count - i); l++) {
+	for (i = 0; i < count; i += part) {
+		part = min_u32(LANES, count - i);
+#pragma GCC unroll 1
+		for (l = 0; l < part; l++) {
 			w = weight[i + l];
-			error = w - ((double)s->scale * code[i + l] + s->zero);
+			error = w - (scale * code[i + l] + zero);
 			sum[l] += w;
 			squares[l] += w * w;
 			errors[l] += error * error;
@@ -200,7 +241,7 @@ static void add_stats(const float *weight, const int8_t *code, uint32_t count,
 }
 
 static void refit_row(struct quantizer *q, const float *row, const int8_t *code, uint32_t n,
-		      struct row_scales *s, struct q35_quantize_stats *stats)
+		      struct row_scales *s)
 {
 	uint32_t k = q->w->k, g, k0;
 
@@ -210,6 +251,13 @@ static void refit_row(struct quantizer *q, const float *row, const int8_t *code,
 			  &s[g].zero);
 	}
 	store_scales(q, n, s);
+}
+
+static void add_row_stats(const struct quantizer *q, const float *row, const int8_t *code,
+			  const struct row_scales *s, struct q35_quantize_stats *stats)
+{
+	uint32_t k = q->w->k, g, k0;
+
 	for (g = 0; g < q->groups; g++) {
 		k0 = g * q->group;
 		add_stats(row + k0, code + k0, min_u32(q->group, k - k0), &s[g], stats);
@@ -220,7 +268,7 @@ static void refit_row(struct quantizer *q, const float *row, const int8_t *code,
 static int quantize_strip(struct quantizer *q, const struct workspace *ws, const float *rows,
 			  uint32_t n, uint32_t count, struct q35_quantize_stats *stats)
 {
-	uint32_t steps = q35_div_up(q->w->k, Q35_TILE_K), i, step;
+	uint32_t steps = q35_div_up(q->w->k, Q35_TILE_K), passes, i, step;
 	uint8_t *tile = q->tiles + (size_t)(n / Q35_BLOCK_N) * steps * Q35_BLOCK_BYTES +
 			n % Q35_BLOCK_N / Q35_TILE_N * Q35_TILE_BYTES;
 	size_t k = q->w->k;
@@ -228,11 +276,17 @@ static int quantize_strip(struct quantizer *q, const struct workspace *ws, const
 	for (i = 0; i < count; i++)
 		if (!fit_row(q, rows + i * k, n + i, &ws->scales[i * q->groups]))
 			return 0;
-	for (step = 0; step < steps; step++, tile += Q35_BLOCK_BYTES)
-		encode_tile(q, ws, rows, count, step * Q35_TILE_K, tile);
+	for (passes = q->w->group ? GROUP_PASSES : 1; passes > 0; passes--) {
+		for (step = 0; step < steps; step += Q35_PAIR)
+			encode_tiles(q, ws, rows, count, step * Q35_TILE_K,
+				     tile + (size_t)step * Q35_BLOCK_BYTES);
+		for (i = 0; i < count; i++)
+			refit_row(q, rows + i * k, ws->codes + i * k, n + i,
+				  &ws->scales[i * q->groups]);
+	}
 	for (i = 0; i < count; i++)
-		refit_row(q, rows + i * k, ws->codes + i * k, n + i, &ws->scales[i * q->groups],
-			  stats);
+		add_row_stats(q, rows + i * k, ws->codes + i * k, &ws->scales[i * q->groups],
+			      stats);
 	return 1;
 }
 

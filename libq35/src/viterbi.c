@@ -4,13 +4,13 @@
 #include "kernels.h"
 #include "viterbi.h"
 
-/* Weights on either side of the seam that the first walk looks at, a multiple of 8. */
-#define SEAM 32
+/* Steps after which walks back from any state have met, but for one in a thousand. */
+#define MEETING 64
 
-/* In units of half a squared code; no distance counts as more than 128 codes. */
+/* In squared codes; no distance counts as more than 181 of them. */
 static uint16_t cost(int target, int level)
 {
-	int d = 2 * (target - level);
+	int d = target - level;
 
 	d = d > INT16_MAX ? INT16_MAX : d < INT16_MIN ? INT16_MIN : d;
 	return (d * d + 0x4000) >> 15;
@@ -38,22 +38,21 @@ static void step(const int16_t *level, int target, unsigned int odd, const uint1
 			if (i && c >= after[s])
 				continue;
 			after[s] = c;
-			from[s] = i;
+			from[s] = w - s;
 		}
 	}
 }
 
-static void walk(const struct q35_trellis *trellis, const int16_t *target, unsigned int count,
-		 uint16_t metric[Q35_EVEN_STATES], uint16_t (*from)[Q35_STATES])
+static void walk_one(const struct q35_trellis *trellis, struct q35_walk *w, unsigned int first)
 {
-	uint16_t between[Q35_STATES], min;
+	uint16_t between[Q35_STATES], *metric = w->metric, min;
 	unsigned int i, s;
 	int any;
 
-	for (i = 0; i < count; i++) {
-		any = target[i] == Q35_TARGET_ANY;
-		step(trellis->level[any ? 2 : i % 2], any ? 0 : target[i], i % 2,
-		     i % 2 ? between : metric, i % 2 ? metric : between, from[i]);
+	for (i = first; i < Q35_WALK; i++) {
+		any = w->target[i] == Q35_TARGET_ANY;
+		step(trellis->level[any ? 2 : i % 2], any ? 0 : w->target[i], i % 2,
+		     i % 2 ? between : metric, i % 2 ? metric : between, w->from[i]);
 		if (i % 8 != 7)
 			continue;
 		min = UINT16_MAX;
@@ -62,6 +61,15 @@ static void walk(const struct q35_trellis *trellis, const int16_t *target, unsig
 		for (s = 0; s < Q35_EVEN_STATES; s++)
 			metric[s] -= min;
 	}
+}
+
+static void walk(const struct q35_trellis *trellis, struct q35_walk walk[Q35_PAIR],
+		 unsigned int first)
+{
+	unsigned int t;
+
+	for (t = 0; t < Q35_PAIR; t++)
+		walk_one(trellis, &walk[t], first);
 }
 
 const struct q35_walker q35_walker_ref = {"ref", walk};
@@ -81,83 +89,107 @@ void q35_trellis_init(struct q35_trellis *trellis, const int8_t codebook[Q35_COD
 	memset(trellis, 0, sizeof(*trellis));
 	for (i = 0; i < Q35_CODEBOOK_BYTES; i++)
 		trellis->level[i / 256][i % 256] = codebook[i] * Q35_TARGET_ONE;
+	memcpy(trellis->codebook, codebook, sizeof(trellis->codebook));
 	trellis->walker = &q35_walker_ref;
 	for (i = 0; kernels && i < sizeof(walkers) / sizeof(walkers[0]); i++)
 		if (!strcmp(walkers[i]->isa, kernels->name))
 			trellis->walker = walkers[i];
 }
 
-/* The window of the best step into state. */
-static unsigned int step_into(const uint16_t *from, unsigned int state)
+/*
+ * Where the best walks to state[t] after count steps of each tile were at the seam; window[t] is
+ * their steps since then. Both tiles in one loop, as a step back waits for memory.
+ */
+static void trace(const struct q35_walk walk[Q35_PAIR], unsigned int count,
+		  unsigned int state[Q35_PAIR], uint8_t window[Q35_PAIR][Q35_TILE_WEIGHTS])
 {
-	return from[state] % 8 << 5 | from[state] / 8 << 4 | state;
+	unsigned int i, t;
+
+	for (i = count; i-- > 0;) {
+		for (t = 0; t < Q35_PAIR; t++) {
+			state[t] |= walk[t].from[Q35_SEAM + i][state[t]];
+			window[t][i] = state[t];
+			state[t] >>= i % 2 ? Q35_ODD_BITS : Q35_EVEN_BITS;
+		}
+	}
 }
 
-static unsigned int state_before(unsigned int window, unsigned int i)
+/* A symbol's first bit is its most significant one, the tile's first bit its least. */
+static void pack(const uint8_t window[Q35_TILE_WEIGHTS], uint8_t tile[Q35_TILE_BYTES])
 {
-	return window >> (i % 2 ? Q35_ODD_BITS : Q35_EVEN_BITS);
+	static const uint8_t reversed[16] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
+	unsigned int i, j, b;
+	uint64_t bits;
+
+	for (i = 0; i < Q35_TILE_WEIGHTS; i += 16, tile += 7) { /* 16 weights are 7 bytes */
+		bits = 0;
+		for (j = 16; j > 0; j -= 2)
+			bits = bits << 7 | reversed[window[i + j - 1] & 7] >> 1 << 4 |
+			       reversed[window[i + j - 2] & 15];
+		for (b = 0; b < 7; b++)
+			tile[b] = bits >> 8 * b;
+	}
 }
 
-static unsigned int seam_state(const struct q35_trellis *trellis, const int16_t *target)
+/* Of a walk that did not close: the windows that the decoder will see, of the same symbols. */
+static void close_windows(uint8_t window[Q35_TILE_WEIGHTS])
 {
-	uint16_t metric[Q35_EVEN_STATES] __attribute__((aligned(64))) = {0};
-	uint16_t from[2 * SEAM][Q35_STATES] __attribute__((aligned(64)));
-	int16_t around[2 * SEAM];
-	unsigned int i, state = 0;
-
-	memcpy(around, target + Q35_TILE_WEIGHTS - SEAM, SEAM * sizeof(*target));
-	memcpy(around + SEAM, target, SEAM * sizeof(*target));
-	trellis->walker->walk(trellis, around, 2 * SEAM, metric, from);
-	for (i = 1; i < Q35_EVEN_STATES; i++)
-		if (metric[i] < metric[state])
-			state = i;
-	for (i = 2 * SEAM; i-- > SEAM;)
-		state = state_before(step_into(from[i], state), i);
-	return state;
-}
-
-/* What the symbols decode to, each with the 8 bits that end with it. */
-static void decode(const struct q35_trellis *trellis, const uint8_t *symbol,
-		   int8_t code[Q35_TILE_WEIGHTS])
-{
-	unsigned int window =
-		symbol[Q35_TILE_WEIGHTS - 2] << Q35_ODD_BITS | symbol[Q35_TILE_WEIGHTS - 1];
+	unsigned int w =
+		(window[Q35_TILE_WEIGHTS - 2] << Q35_ODD_BITS) | (window[Q35_TILE_WEIGHTS - 1] & 7);
 	unsigned int i;
 
 	for (i = 0; i < Q35_TILE_WEIGHTS; i++) {
-		window = (window << (i % 2 ? Q35_ODD_BITS : Q35_EVEN_BITS) | symbol[i]) & 0xff;
-		code[i] = trellis->level[i % 2][window] / Q35_TARGET_ONE;
+		w = i % 2 ? w << Q35_ODD_BITS | (window[i] & 7)
+			  : w << Q35_EVEN_BITS | (window[i] & 15);
+		window[i] = w;
 	}
 }
 
-void q35_trellis_encode(const struct q35_trellis *trellis, const int16_t target[Q35_TILE_WEIGHTS],
-			uint8_t tile[Q35_TILE_BYTES], int8_t code[Q35_TILE_WEIGHTS])
+/* The cheapest walk through the tile from state to state. */
+static void walk_again(const struct q35_trellis *trellis, const struct q35_walk *first,
+		       unsigned int state, uint8_t window[Q35_TILE_WEIGHTS])
 {
-	/* A symbol's first bit is its most significant one, the tile's first bit its least. */
-	static const uint8_t reversed[16] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
-	uint16_t metric[Q35_EVEN_STATES] __attribute__((aligned(64)));
-	uint16_t from[Q35_TILE_WEIGHTS][Q35_STATES] __attribute__((aligned(64)));
-	uint8_t symbol[Q35_TILE_WEIGHTS];
-	unsigned int state, window, i, b;
-	uint64_t bits = 0;
+	unsigned int start[Q35_PAIR] = {state, state};
+	uint8_t windows[Q35_PAIR][Q35_TILE_WEIGHTS];
+	struct q35_walk walk[Q35_PAIR];
+	unsigned int t;
 
-	state = seam_state(trellis, target);
-	memset(metric, 0xff, sizeof(metric));
-	metric[state] = 0;
-	trellis->walker->walk(trellis, target, Q35_TILE_WEIGHTS, metric, from);
-	for (i = Q35_TILE_WEIGHTS; i-- > 0;) {
-		window = step_into(from[i], state);
-		state = state_before(window, i);
-		symbol[i] = window & (i % 2 ? 7 : 15);
-		if (i % 2)
-			bits = bits << Q35_ODD_BITS | reversed[symbol[i]] >> 1;
-		else
-			bits = bits << Q35_EVEN_BITS | reversed[symbol[i]];
-		if (i % 16) /* 16 weights are 7 bytes */
-			continue;
-		for (b = 0; b < 7; b++)
-			tile[i / 16 * 7 + b] = bits >> 8 * b;
-		bits = 0;
+	for (t = 0; t < Q35_PAIR; t++) {
+		memcpy(walk[t].target, first->target, sizeof(first->target));
+		memset(walk[t].metric, 0xff, sizeof(walk[t].metric));
+		walk[t].metric[state] = 0;
 	}
-	decode(trellis, symbol, code);
+	trellis->walker->walk(trellis, walk, Q35_SEAM);
+	trace(walk, Q35_TILE_WEIGHTS, start, windows);
+	memcpy(window, windows[0], sizeof(windows[0]));
+	if (start[0] != state) /* costs that reach the limit of 16 bits can lead astray */
+		close_windows(window);
+}
+
+void q35_trellis_encode(const struct q35_trellis *trellis,
+			const int16_t target[Q35_PAIR][Q35_TILE_WEIGHTS],
+			uint8_t *const tile[Q35_PAIR], int8_t code[Q35_PAIR][Q35_TILE_WEIGHTS])
+{
+	struct q35_walk walk[Q35_PAIR];
+	uint8_t window[Q35_PAIR][Q35_TILE_WEIGHTS];
+	unsigned int seam[Q35_PAIR] = {0}, start[Q35_PAIR], t, i;
+
+	for (t = 0; t < Q35_PAIR; t++) {
+		memcpy(walk[t].target, target[t] + Q35_TILE_WEIGHTS - Q35_SEAM,
+		       Q35_SEAM * sizeof(target[t][0]));
+		memcpy(walk[t].target + Q35_SEAM, target[t], sizeof(target[t]));
+		memset(walk[t].metric, 0, sizeof(walk[t].metric));
+	}
+	trellis->walker->walk(trellis, walk, 0);
+	trace(walk, MEETING, seam, window);
+	memcpy(start, seam, sizeof(start));
+	trace(walk, Q35_TILE_WEIGHTS, start, window);
+	for (t = 0; t < Q35_PAIR; t++)
+		if (start[t] != seam[t])
+			walk_again(trellis, &walk[t], seam[t], window[t]);
+	for (t = 0; t < Q35_PAIR; t++) {
+		pack(window[t], tile[t]);
+		for (i = 0; i < Q35_TILE_WEIGHTS; i++)
+			code[t][i] = trellis->codebook[i % 2 << Q35_WINDOW_BITS | window[t][i]];
+	}
 }
