@@ -110,8 +110,10 @@ BENCHES := quality gemv gemm quantize
 bench: $(B)/q35-bench
 	@tools/setup.sh --bench
 	@mkdir -p $(B)/bench
+	@tools/bench/ggml/build.sh $(B)/bench/ggml-peer.so || echo 'bench: without ggml'
 	@for b in $(BENCHES); do \
 		$(B)/q35-bench $$b $(addprefix -m ,$(wildcard tools/model/kjv.gguf)) \
+			$$(ls $(B)/bench/ggml-peer.so 2>/dev/null | sed 's/^/--ggml /') \
 			-o $(B)/bench/$$b.json; done
 
 # ---- The card ---------------------------------------------------------------------------------

@@ -62,6 +62,9 @@ test_gemv_rows_are_well_formed() {
 	well_formed "$work/rows"
 	table_matches "$work/rows"
 	grep -q '"T8, 70x300, m=1, threads=1, act_block=128"' "$work/rows" || note "no T8"
+	succeeds "$bench" gemv -s 70x300 -t 1 -S 0.01 --working-set 1000 --ggml "$work/none"
+	grep -q "^q35-bench: no ggml to compare with: $work/none: " "$work/err" ||
+		note "$(cat "$work/err")"
 }
 
 test_gemm_rows_are_well_formed() {

@@ -24,6 +24,7 @@ struct options {
 	double seconds; /* for each setting that is measured */
 	uint64_t working_set; /* bytes of weights, to be far more than caches hold */
 	const char *model; /* a file with real weights */
+	const char *ggml; /* shared object of ggml/build.sh */
 	const char *output; /* JSON; NULL: none */
 	bool large;
 };

@@ -98,8 +98,7 @@ void ground_clear(struct ground *g)
 	g->scratch = NULL;
 }
 
-/* Of the weights of so many bytes, those whose turn it is; on a cache line, as any real ones. */
-static const void *weights(const struct ground *g, size_t bytes, size_t turn)
+const void *ground_weights(const struct ground *g, size_t bytes, size_t turn)
 {
 	return g->memory + turn % (g->size / bytes) * bytes / 64 * 64;
 }
@@ -160,7 +159,7 @@ static int run_q35(const struct ground *g, size_t turn, enum q35_format format,
 	w.product.n = outputs;
 	w.product.codebook = format_of.codebook;
 	w.product.meta_flags = format_of.meta_flags;
-	w.product.tiles = weights(g, q35_weights_bytes(g->setting.n, g->setting.k), turn);
+	w.product.tiles = ground_weights(g, q35_weights_bytes(g->setting.n, g->setting.k), turn);
 	share(&w, w.product.m, prepare_piece);
 	share(&w, q35_div_up(w.product.n, Q35_BLOCK_N), q35_piece);
 	return DONE;
@@ -203,7 +202,7 @@ int run_int4(void *ground, size_t turn)
 	const struct ground *g = ground;
 	struct work w = {.ground = g, .product = product_of(g)};
 
-	w.weights = weights(g, int4_codes_size(g->setting.n, g->setting.k), turn);
+	w.weights = ground_weights(g, int4_codes_size(g->setting.n, g->setting.k), turn);
 	share(&w, w.product.m, prepare_piece);
 	share(&w, q35_div_up(w.product.n, 64), int4_piece);
 	return DONE;
@@ -214,8 +213,8 @@ int run_openblas(void *ground, size_t turn)
 	const struct ground *g = ground;
 	const struct setting *s = &g->setting;
 
-	openblas_multiply(s->m, s->n, s->k, g->x, weights(g, sizeof(float) * s->n * s->k, turn),
-			  g->y);
+	openblas_multiply(s->m, s->n, s->k, g->x,
+			  ground_weights(g, sizeof(float) * s->n * s->k, turn), g->y);
 	return DONE;
 }
 
@@ -234,7 +233,7 @@ static int read_weights(const struct ground *g, size_t turn, bool ahead)
 	const size_t bytes = q35_weights_bytes(g->setting.n, g->setting.k);
 	struct work w = {.ground = g, .lines = bytes / 64, .ahead = ahead};
 
-	w.weights = weights(g, bytes, turn);
+	w.weights = ground_weights(g, bytes, turn);
 	share(&w, w.lines, read_piece);
 	return DONE;
 }

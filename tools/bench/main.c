@@ -101,6 +101,7 @@ static void print_help(void)
 	       "  -t, --threads N      up to so many\n"
 	       "  -S, --seconds T      for each setting\n"
 	       "      --working-set B  bytes of weights in use; default: twice the last-level cache\n"
+	       "      --ggml FILE      a peer as well: what tools/bench/ggml/build.sh has built\n"
 	       "      --large          layers of LLaMA-70B as well\n"
 	       "  -h, --help           this text\n\n"
 	       "Exit status: 0 done, 1 failed, 2 wrong usage.\n");
@@ -131,7 +132,7 @@ static bool parse_shape(const char *text, struct shape *shape)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-	enum { WORKING_SET = 256, LARGE };
+	enum { WORKING_SET = 256, GGML, LARGE };
 	static const struct option options[] = {
 		{"json", required_argument, NULL, 'o'},
 		{"shape", required_argument, NULL, 's'},
@@ -139,6 +140,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{"threads", required_argument, NULL, 't'},
 		{"seconds", required_argument, NULL, 'S'},
 		{"working-set", required_argument, NULL, WORKING_SET},
+		{"ggml", required_argument, NULL, GGML},
 		{"large", no_argument, NULL, LARGE},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -173,6 +175,9 @@ static int parse(int argc, char **argv, struct options *o)
 		case WORKING_SET:
 			if (!parse_integer(optarg, UINT64_MAX, &o->working_set))
 				return usage("not a number of bytes: ", optarg);
+			break;
+		case GGML:
+			o->ggml = optarg;
 			break;
 		case LARGE:
 			o->large = true;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ggml_peer.h"
 #include "int4_quality.h"
 #include "numbers.h"
 #include "q35.h"
@@ -37,7 +38,11 @@ static const struct {
 };
 
 #define FORMATS ((int)(sizeof(formats) / sizeof(formats[0])))
-#define METHODS (FORMATS + INT4_KINDS) /* the formats, then the kinds of INT4 */
+/* The formats, then the kinds of INT4, then those of ggml, if it is there. */
+#define OF_INT4 FORMATS
+#define OF_GGML (OF_INT4 + INT4_KINDS)
+#define METHODS (OF_GGML + GGML_PEER_KINDS)
+#define GGML_ROWS 512 /* at most, spread over a matrix: some of ggml's kinds are slow to fit */
 
 static const char *const distributions[DISTRIBUTIONS] = {
 	[NORMAL] = "N(0,1)",
@@ -48,13 +53,16 @@ static const char *const distributions[DISTRIBUTIONS] = {
 static const struct shape shapes[] = {{4096, 4096}, {4096, 8192}};
 
 struct totals { /* over the matrices of a model */
-	double errors, bits;
+	double errors, bits; /* NaN: the method is not for a matrix that it should have taken */
 };
 
 struct bench {
 	const struct options *options;
 	struct report *report;
 	struct q35_pool *pool;
+	const struct ggml_peer *ggml; /* or NULL */
+	int methods;
+	char ggml_names[GGML_PEER_KINDS][32];
 
 	/* The matrix in hand. */
 	float *w;
@@ -66,9 +74,11 @@ struct bench {
 	struct totals totals[METHODS];
 };
 
-static const char *method_name(int method)
+static const char *method_name(const struct bench *b, int method)
 {
-	return method < FORMATS ? formats[method].name : int4_name(method - FORMATS);
+	if (method < OF_INT4)
+		return formats[method].name;
+	return method < OF_GGML ? int4_name(method - OF_INT4) : b->ggml_names[method - OF_GGML];
 }
 
 /* ---- One matrix ---------------------------------------------------------------------------- */
@@ -146,10 +156,68 @@ static int measure_int4(struct bench *b, enum int4_kind kind)
 		int4_fit_levels(b->w, b->shape.n, b->shape.k, work.levels);
 	q35_parallel(b->pool, blocks, int4_block, &work);
 	for (i = 0; i < blocks; i++)
-		b->totals[FORMATS + kind].errors += work.errors[i];
-	b->totals[FORMATS + kind].bits += int4_bits(kind, b->shape.n, b->shape.k);
+		b->totals[OF_INT4 + kind].errors += work.errors[i];
+	b->totals[OF_INT4 + kind].bits += int4_bits(kind, b->shape.n, b->shape.k);
 	free(work.errors);
 	return DONE;
+}
+
+struct ggml_work {
+	const struct bench *bench;
+	int kind;
+	size_t rows; /* looked at */
+	double *errors; /* of each */
+	bool failed;
+};
+
+static void ggml_row(void *context, size_t index)
+{
+	struct ggml_work *work = context;
+	const struct shape shape = work->bench->shape;
+	/* More than any kind takes. */
+	void *packed = malloc(sizeof(float) * shape.k);
+	float *room = malloc(sizeof(float) * shape.k);
+
+	if (packed && room)
+		work->errors[index] = work->bench->ggml->error(
+			work->kind, work->bench->w + shape.n * index / work->rows * shape.k, 1,
+			shape.k, packed, room);
+	else
+		work->failed = true;
+	free(packed);
+	free(room);
+}
+
+static int measure_ggml(struct bench *b, int kind)
+{
+	const size_t rows = b->shape.n < GGML_ROWS ? b->shape.n : GGML_ROWS;
+	struct ggml_work work = {.bench = b, .kind = kind, .rows = rows};
+	struct totals *totals = &b->totals[OF_GGML + kind];
+	double sum = 0;
+	size_t i;
+
+	if (b->shape.k % b->ggml->kinds[kind].block) {
+		totals->errors = ABSENT;
+		return DONE;
+	}
+	work.errors = calloc(rows, sizeof(*work.errors));
+	if (!work.errors)
+		return fail("out of memory");
+	q35_parallel(b->pool, rows, ggml_row, &work);
+	for (i = 0; i < rows; i++)
+		sum += work.errors[i];
+	free(work.errors);
+	totals->errors += sum * b->shape.n / (double)rows;
+	totals->bits += b->ggml->kinds[kind].bits * b->shape.n * b->shape.k;
+	return work.failed ? fail("out of memory") : DONE;
+}
+
+static int measure(struct bench *b, int method)
+{
+	if (method < OF_INT4)
+		return quantize(b, method);
+	return method < OF_GGML ? measure_int4(b, method - OF_INT4)
+				: measure_ggml(b, method - OF_GGML);
 }
 
 static int measure_matrix(struct bench *b)
@@ -164,8 +232,8 @@ static int measure_matrix(struct bench *b)
 	}
 	b->variance += squares - sum * sum / (double)count;
 	b->weights += (double)count;
-	for (method = 0; method < METHODS && !ret; method++)
-		ret = method < FORMATS ? quantize(b, method) : measure_int4(b, method - FORMATS);
+	for (method = 0; method < b->methods && !ret; method++)
+		ret = measure(b, method);
 	return ret;
 }
 
@@ -179,27 +247,30 @@ static double error_of(const struct bench *b, int method)
 /* factor: of the limit, to 2^-bits; ABSENT if it is not known. */
 static int report_methods(struct bench *b, const char *what, double factor)
 {
-	int method, against = FORMATS + INT4_ABSMAX;
+	int method, against = OF_INT4 + INT4_ABSMAX;
 	double bits;
 
-	for (method = 0; method < METHODS; method++) {
+	for (method = 0; method < b->methods; method++) {
 		struct row row = {.unit = "% of std", .better = LOWER};
 		struct row size = {.unit = "bits/weight", .better = LOWER, .limit = ABSENT};
 
+		if (isnan(b->totals[method].errors))
+			continue;
 		/* A format's codebook comes once, as in a file. */
 		bits = b->totals[method].bits + (method < FORMATS ? 8 * Q35_CODEBOOK_SIZE : 0);
 		bits /= b->weights;
 		row.value = error_of(b, method);
 		row.limit = 100 * factor * exp2(-bits);
 		if (method != against) {
-			row.peer = method_name(against);
+			row.peer = method_name(b, against);
 			row.peer_value = error_of(b, against);
 		}
-		snprintf(row.name, sizeof(row.name), "%s: %s", what, method_name(method));
+		snprintf(row.name, sizeof(row.name), "%s: %s", what, method_name(b, method));
 		size.value = bits;
 		size.peer = "FP32";
 		size.peer_value = 32;
-		snprintf(size.name, sizeof(size.name), "%s: size of %s", what, method_name(method));
+		snprintf(size.name, sizeof(size.name), "%s: size of %s", what,
+			 method_name(b, method));
 		if (!report_add(b->report, &row) || !report_add(b->report, &size))
 			return fail("out of memory");
 	}
@@ -336,6 +407,17 @@ static int run(struct bench *b)
 	return ret;
 }
 
+static void load_ggml(struct bench *b)
+{
+	int kind;
+
+	b->ggml = ggml_peer_load(b->options->ggml);
+	b->methods = b->ggml ? METHODS : OF_GGML;
+	for (kind = 0; b->ggml && kind < GGML_PEER_KINDS; kind++)
+		snprintf(b->ggml_names[kind], sizeof(b->ggml_names[kind]), "ggml %s",
+			 b->ggml->kinds[kind].name);
+}
+
 static void print_note(void)
 {
 	const double packed = 4 + 64.0 / 4096;
@@ -354,6 +436,7 @@ int bench_quality(const struct options *options)
 
 	if (q35_pool_create(options->threads, &b.pool))
 		return fail("cannot start threads");
+	load_ggml(&b);
 	b.report = report_create("Quality");
 	ret = b.report ? run(&b) : fail("out of memory");
 	if (!ret)

@@ -10,16 +10,26 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ggml_peer.h"
 #include "int4.h"
 #include "limits.h"
 #include "openblas.h"
 #include "report.h"
 
-#define SECONDS 1.0
+#define SECONDS 2.0
 #define LEAST_WORKING_SET (256ull << 20)
 
 static const struct shape small_shapes[] = {{4096, 4096}, {11008, 4096}, {4096, 11008}};
 static const struct shape large_shapes[] = {{8192, 8192}, {28672, 8192}, {8192, 28672}};
+
+struct ggml_contestant {
+	const struct ggml_peer *peer;
+	struct ggml_product *product;
+	const struct ground *ground;
+	char name[64];
+};
+
+#define GGML_CONTESTANTS (2 * GGML_PEER_KINDS) /* repacked or not */
 
 struct bench {
 	const char *name;
@@ -29,6 +39,9 @@ struct bench {
 	struct report *report;
 	struct ground ground;
 	char openblas[64];
+	const struct ggml_peer *ggml; /* or NULL */
+	struct ggml_contestant ggml_contestants[GGML_CONTESTANTS];
+	size_t ggml_count;
 };
 
 /*
@@ -53,11 +66,44 @@ static double macs(const struct setting *s, uint32_t n)
 	return 1e-9 * s->m * n * s->k;
 }
 
+static int run_ggml(void *contestant, size_t turn)
+{
+	const struct ggml_contestant *c = contestant;
+
+	if (c->peer->run(c->product,
+			 ground_weights(c->ground, c->peer->weights_size(c->product), turn)))
+		return DONE;
+	return fail("%s: ggml failed", c->name);
+}
+
+static void enter_ggml(struct race *race, struct bench *b, int kind, bool repacked)
+{
+	struct ggml_contestant *c = &b->ggml_contestants[b->ggml_count];
+	const struct setting *s = &b->ground.setting;
+
+	c->product = b->ggml->open(kind, repacked, s->m, s->n, s->k, s->threads, b->ground.x);
+	if (!c->product)
+		return;
+	c->peer = b->ggml;
+	c->ground = &b->ground;
+	snprintf(c->name, sizeof(c->name), "ggml %s%s (act_block=%u)", b->ggml->kinds[kind].name,
+		 repacked ? " repacked" : "", b->ggml->kinds[kind].act_block);
+	race_enter(race, c->name, run_ggml, c, macs(s, s->n));
+	b->ggml_count++;
+}
+
+static void close_ggml(struct bench *b)
+{
+	while (b->ggml_count)
+		b->ggml->close(b->ggml_contestants[--b->ggml_count].product);
+}
+
 static void enter_all(struct race *race, struct bench *b)
 {
 	struct ground *g = &b->ground;
 	const struct setting *s = &g->setting;
 	double product = macs(s, s->n), bytes = 1e-9 * (double)q35_weights_bytes(s->n, s->k);
+	int kind;
 
 	race_enter(race, "T8", run_t8, g, product);
 	race_enter(race, "S", run_s, g, product);
@@ -69,6 +115,10 @@ static void enter_all(struct race *race, struct bench *b)
 	race_enter(race, "read", run_read, g, bytes);
 	race_enter(race, "read ahead", run_read_ahead, g, bytes);
 	race_enter(race, "multiply", run_multiply, g, 1e-9 * limits_multiply() * s->threads);
+	for (kind = 0; b->ggml && kind < GGML_PEER_KINDS; kind++) {
+		enter_ggml(race, b, kind, false);
+		enter_ggml(race, b, kind, true);
+	}
 }
 
 /* Adds a row, unless one of the two has not taken part. */
@@ -116,9 +166,12 @@ static int report_race(struct bench *b, const struct race *race)
 	double multiply = race_rate(race, "multiply");
 	double q35 = limit_of(s, gbytes, multiply, q35_weights_bytes(s->n, s->k));
 	double int4 = limit_of(s, gbytes, multiply, int4_codes_size(s->n, s->k));
-	bool ok;
+	bool ok = true;
+	size_t i;
 
-	ok = add(b, race, "T8", "own INT4", q35) && add(b, race, "T8", b->openblas, q35) &&
+	for (i = 0; i < b->ggml_count && ok; i++)
+		ok = add(b, race, "T8", b->ggml_contestants[i].name, q35);
+	ok = ok && add(b, race, "T8", "own INT4", q35) && add(b, race, "T8", b->openblas, q35) &&
 	     add(b, race, "T8", "scalar", q35) && add(b, race, "S", "own INT4", q35) &&
 	     add(b, race, "own INT4", NULL, int4) && add_limit(b, "reading", gbytes, "GB/s") &&
 	     add_limit(b, "multiplying bytes", multiply, "GMAC/s");
@@ -136,8 +189,11 @@ static int run_setting(struct bench *b, const struct setting *s)
 		return ret;
 	enter_all(&race, b);
 	ret = race_run(&race, b->seconds);
+	if (!ret)
+		ret = report_race(b, &race);
+	close_ggml(b);
 	ground_clear(&b->ground);
-	return ret ? ret : report_race(b, &race);
+	return ret;
 }
 
 static int run_shapes(struct bench *b, const struct shape *shapes, size_t count)
@@ -168,6 +224,7 @@ static int run(struct bench *b, const struct options *options)
 	if (!int4_supported())
 		progress("no INT4 peer: it needs AVX-512 with VNNI");
 	progress("%s: filling %llu MB with weights", b->name, (unsigned long long)size >> 20);
+	b->ggml = ggml_peer_load(options->ggml);
 	if (options->shape.n)
 		largest = options->shape;
 	ret = ground_open(&b->ground, size, &largest);

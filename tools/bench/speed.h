@@ -43,6 +43,9 @@ void ground_close(struct ground *g);
 int ground_set(struct ground *g, const struct setting *s);
 void ground_clear(struct ground *g);
 
+/* Of weights of so many bytes, those whose turn it is; on a cache line, as any real ones. */
+const void *ground_weights(const struct ground *g, size_t bytes, size_t turn);
+
 size_t q35_weights_bytes(uint32_t n, uint32_t k); /* of T8: tiles and meta */
 
 /* What follows runs a product of the setting each; context is the ground. */
