@@ -34,7 +34,7 @@ static void q35_debugfs_show_queue(struct seq_file *m, struct q35_queue *queue)
 
 	spin_lock_irqsave(&queue->lock, flags);
 	seq_printf(m, "%5u %7d %-16s %5u %-6s %8zu %10u %10u %10llu %10llu %llu\n", queue->slot,
-		   queue->pid, queue->comm, queue->vm ? queue->vm->slot : 0, status[queue->status],
+		   queue->pid, queue->comm, queue->vm->slot, status[queue->status],
 		   list_count_nodes(&queue->inflight), queue->tail,
 		   queue->writeback ? le32_to_cpu(READ_ONCE(queue->writeback->head)) : 0,
 		   queue->emitted,

@@ -26,6 +26,7 @@
 #include <drm/drm_print.h>
 
 #include "q35_device.h"
+#include "q35_dump.h"
 #include "q35_queue.h"
 #include "q35_trace.h"
 #include "q35_vm.h"
@@ -142,6 +143,7 @@ static int q35_device_reset_card(struct q35_device *q35)
 static void q35_device_reset_work(struct work_struct *work)
 {
 	struct q35_device *q35 = container_of(work, struct q35_device, reset_work);
+	struct q35_dump *dump;
 	int idx, ret;
 
 	if (!drm_dev_enter(&q35->drm, &idx))
@@ -149,6 +151,10 @@ static void q35_device_reset_work(struct work_struct *work)
 	down_write(&q35->reset_sem);
 	if (q35->lost)
 		goto unlock;
+
+	dump = q35_dump_begin(q35, "card reset");
+	if (dump)
+		q35_dump_end(dump);
 
 	mutex_lock(&q35->slots_lock);
 	for (u32 i = 0; i < q35->caps.queues; i++)
@@ -265,6 +271,9 @@ int q35_device_init(struct q35_device *q35)
 	ret = q35_memory_init(q35);
 	if (ret)
 		return ret;
+	ret = q35_dump_init(q35);
+	if (ret)
+		return ret;
 
 	/* Another driver may have left it running: silence it before it may reach memory. */
 	ret = q35_device_reset_card(q35);
@@ -287,6 +296,7 @@ int q35_device_init(struct q35_device *q35)
 void q35_device_remove(struct q35_device *q35)
 {
 	cancel_work_sync(&q35->reset_work);
+	q35_dump_fini(q35);
 
 	down_write(&q35->reset_sem);
 	if (q35_device_reset_card(q35))

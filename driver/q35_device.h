@@ -31,6 +31,7 @@
 #include "q35_compat.h"
 #include "q35_hw.h"
 
+struct q35_dump;
 struct q35_queue;
 struct q35_vm;
 
@@ -83,6 +84,7 @@ struct q35_device {
 	struct rw_semaphore reset_sem;
 	struct work_struct reset_work;
 	bool lost; /* card reset failed; under reset_sem */
+	struct q35_dump *dump;
 };
 
 static inline struct q35_device *to_q35_device(struct drm_device *drm)

@@ -291,6 +291,27 @@ void q35_mmu_unmap(struct q35_mmu *mmu, u64 va, u64 size)
 	}
 }
 
+/*
+ * q35_mmu_walk() - what the card reads to translate an address
+ * @entries: Q35_LEVELS of them, filled from the root's on
+ *
+ * Return: how many; the last is a leaf, or empty. None if the address has too many bits, or the
+ * page tables have gone.
+ */
+unsigned int q35_mmu_walk(struct q35_mmu *mmu, u64 va, u64 *entries)
+{
+	struct q35_table *table = va >> Q35_VA_BITS ? NULL : mmu->root;
+	unsigned int count = 0;
+
+	while (table) {
+		u32 index = q35_mmu_index(va, Q35_LEVELS - 1 - count);
+
+		entries[count++] = q35_table_get(table, index);
+		table = table->children ? table->children[index] : NULL;
+	}
+	return count;
+}
+
 /* After a change has failed, or to no harm after one that has not: it has taken all. */
 void q35_mmu_drop_reserved(struct q35_mmu *mmu)
 {

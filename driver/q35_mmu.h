@@ -36,6 +36,7 @@ int q35_mmu_reserve_map(struct q35_mmu *mmu, u64 va, u64 frame, u64 size, u64 pt
 int q35_mmu_map(struct q35_mmu *mmu, u64 va, u64 frame, u64 size, u64 pte);
 int q35_mmu_reserve_unmap(struct q35_mmu *mmu, u64 va, u64 size);
 void q35_mmu_unmap(struct q35_mmu *mmu, u64 va, u64 size);
+unsigned int q35_mmu_walk(struct q35_mmu *mmu, u64 va, u64 *entries);
 void q35_mmu_drop_reserved(struct q35_mmu *mmu);
 void q35_mmu_free_dead(struct q35_mmu *mmu);
 

@@ -30,6 +30,7 @@
 
 #include "drm/q35_accel.h"
 #include "q35_client.h"
+#include "q35_dump.h"
 #include "q35_job.h"
 #include "q35_queue.h"
 #include "q35_trace.h"
@@ -204,6 +205,7 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 {
 	struct q35_device *q35 = queue->q35;
 	struct q35_hw_writeback wb;
+	struct q35_dump *dump;
 	struct q35_job *guilty;
 	unsigned long flags;
 	u32 index;
@@ -248,7 +250,12 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 	}
 	queue->guilty = guilty;
 	trace_q35_fault(queue);
+	dump = q35_dump_begin(q35, queue->status == DRM_Q35_QUEUE_HANG ? "hang" : "fault");
+	if (dump)
+		q35_dump_queue(dump, queue, guilty);
 	spin_unlock_irqrestore(&queue->lock, flags);
+	if (dump)
+		q35_dump_end(dump);
 
 	dev_info_ratelimited(
 		q35->drm.dev, "queue %u %s: code %u, address %#llx, submission %llu job %u\n",
@@ -461,9 +468,10 @@ int q35_queue_create(struct q35_client *client, struct q35_vm *vm,
 		goto err_free_ring;
 	}
 
+	queue->vm = q35_vm_get(vm);
 	ret = q35_queue_claim_slot(queue);
 	if (ret)
-		goto err_free_writeback;
+		goto err_put_vm;
 	snprintf(queue->name, sizeof(queue->name), "q35-queue-%u", queue->slot);
 
 	sched = &queue->sched;
@@ -475,7 +483,6 @@ int q35_queue_create(struct q35_client *client, struct q35_vm *vm,
 	if (ret)
 		goto err_sched_fini;
 
-	queue->vm = q35_vm_get(vm);
 	q35_vm_note_timeout(vm, queue->timeout_ms);
 	ret = q35_queue_enable(queue, args->priority);
 	if (ret) {
@@ -493,7 +500,8 @@ err_leave_slot:
 	q35_queue_leave_slot(q35, queue->slot, queue);
 	cancel_work_sync(&queue->fault_work);
 	q35_queue_put(queue);
-err_free_writeback:
+err_put_vm:
+	q35_vm_put(vm);
 	dma_free_coherent(dev, PAGE_SIZE, queue->writeback, queue->writeback_dma);
 err_free_ring:
 	dma_free_coherent(dev, array_size(queue->ring_size, Q35_DESC_SIZE), queue->ring,

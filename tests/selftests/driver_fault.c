@@ -5,6 +5,7 @@
  */
 #include "kselftest_harness.h"
 
+#include <glob.h>
 #include <pthread.h>
 #include <sys/wait.h>
 
@@ -275,6 +276,101 @@ TEST_F(fault, unmapping_under_a_hanging_job_waits_for_its_end)
 	ASSERT_EQ(0, unmap_at(self->rig.fd, self->rig.vm, BASE, RIG_SIZE));
 	ASSERT_EQ(0, sync_wait(self->rig.fd, out.handle));
 	EXPECT_EQ(-EIO, sync_status(self->rig.fd, out.handle));
+}
+
+#define DUMPS "/sys/class/devcoredump/devcd*/data"
+
+/* Of the one dump there is; writing to it discards it. Return: a file, or -1 if there is none. */
+static int open_dump(int flags)
+{
+	glob_t found;
+	int fd;
+
+	if (glob(DUMPS, 0, NULL, &found))
+		return -1;
+	fd = open(found.gl_pathv[0], flags);
+	globfree(&found);
+	return fd;
+}
+
+static void discard_dump(void)
+{
+	unsigned int i;
+	int fd;
+
+	for (i = 0; i < 200 && (fd = open_dump(O_WRONLY)) >= 0; i++) {
+		if (write(fd, "1", 1) != 1)
+			perror("discarding a dump");
+		close(fd);
+		usleep(10000);
+	}
+}
+
+/* Of the failure that has just happened, to be freed; NULL if none comes. */
+static char *read_dump(void)
+{
+	const size_t max = 65536;
+	char *text = calloc(1, max);
+	size_t length = 0;
+	unsigned int i;
+	ssize_t got;
+	int fd = -1;
+
+	for (i = 0; i < 500 && (fd = open_dump(O_RDONLY)) < 0; i++)
+		usleep(10000);
+	while (fd >= 0 && length < max - 1 && (got = read(fd, text + length, max - 1 - length)) > 0)
+		length += got;
+	if (fd < 0) {
+		free(text);
+		return NULL;
+	}
+	close(fd);
+	return text;
+}
+
+TEST_F(fault, leaves_a_dump_with_job_and_walk)
+{
+	struct q35_hw_desc jobs[2] = {fill_job(BASE, 4, 1), fill_job(BASE + 16 * PAGE, 4, 0x5eed)};
+	char *text, line[128];
+
+	ASSERT_EQ(0, unmap_at(self->rig.fd, self->rig.vm, BASE + 16 * PAGE, PAGE));
+	discard_dump();
+	ASSERT_EQ(-EIO, run(self->rig.fd, self->rig.queue, jobs, 2));
+	text = read_dump();
+	ASSERT_NE(NULL, text);
+	EXPECT_EQ(text, strstr(text, "q35 coredump 1\nreason: fault\n"));
+	EXPECT_NE(NULL, strstr(text, "\ncard 0x000: 41353351 "));
+	EXPECT_NE(NULL, strstr(text, "\nqueue 0 0x000: 00000001 00000003 ")); /* enabled, FAULTED */
+	snprintf(line, sizeof(line), " of driver_fault (%d), address space ", getpid());
+	EXPECT_NE(NULL, strstr(text, line));
+	EXPECT_NE(NULL, strstr(text, "\nfault: code 1, info 0x80000000, address 0x40010000\n"));
+	EXPECT_NE(NULL, strstr(text, "\nsubmission: 0, job 1, 2 jobs from ring index 0x0\n"));
+	snprintf(line, sizeof(line), "\ndescriptor 0x000: %016llx %016llx %016llx %016llx\n",
+		 0x00070003ull, 1ull, (unsigned long long)jobs[1].fill.dst_va, 4ull);
+	EXPECT_NE(NULL, strstr(text, line));
+	/* A directory and a table, in which the entry is empty. */
+	EXPECT_NE(NULL, strstr(text, "\nwalk 2: "));
+	EXPECT_EQ(NULL, strstr(text, "\nwalk 2: 0000000000000000\n"));
+	EXPECT_NE(NULL, strstr(text, "\nwalk 1: "));
+	EXPECT_EQ(NULL, strstr(text, "\nwalk 1: 0000000000000000\n"));
+	EXPECT_NE(NULL, strstr(text, "\nwalk 0: 0000000000000000\n"));
+	free(text);
+	discard_dump();
+}
+
+TEST_F(fault, a_hang_leaves_a_dump)
+{
+	struct q35_hw_desc hang = hang_job();
+	char *text;
+
+	discard_dump();
+	ASSERT_EQ(-EIO, run(self->rig.fd, self->rig.queue, &hang, 1));
+	text = read_dump();
+	ASSERT_NE(NULL, text);
+	EXPECT_EQ(text, strstr(text, "q35 coredump 1\nreason: hang\n"));
+	EXPECT_NE(NULL, strstr(text, "\nsubmission: 0, job 0, 1 jobs from ring index 0x0\n"));
+	free(text);
+	discard_dump();
 }
 
 TEST_HARNESS_MAIN
