@@ -229,14 +229,28 @@ def write_gguf(path, model):
     os.rename(path + ".tmp", path)
 
 
+def read_weights(path, model):
+    """Back from a file that write_gguf() wrote: the data stand at its end, in the model's order."""
+    with open(path, "rb") as f:
+        data = f.read()
+    sizes = [p.numel() * (4 if p.ndim == 1 else 2) for p in model.p.values()]
+    at = len(data) - sum(n + -n % 32 for n in sizes)
+    for p, size in zip(model.p.values(), sizes):
+        a = np.frombuffer(data, np.float32 if p.ndim == 1 else np.float16, p.numel(), at)
+        p.data.copy_(torch.from_numpy(a.astype(np.float32)).view(p.shape))
+        at += size + -size % 32
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--minutes", type=float, default=60)
+    ap.add_argument("--threads", type=int, default=os.cpu_count())
     ap.add_argument("--batch", type=int, default=16, help=f"windows of {CTX} bytes a step")
     ap.add_argument("--out", default=HERE, help="folder to write to")
+    ap.add_argument("--resume", action="store_true", help="go on from OUT/kjv.gguf, append to OUT/train.log")
     args = ap.parse_args()
-    torch.manual_seed(35)
-    torch.set_num_threads(os.cpu_count())
+    torch.manual_seed(36 if args.resume else 35)
+    torch.set_num_threads(args.threads)
     ctypes.CDLL(None).mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD: keep freed tensors
     ctypes.CDLL(None).mallopt(-1, (1 << 31) - 1)  # mapped, else page faults take half of every step
 
@@ -251,21 +265,23 @@ def main():
     starts = starts[starts < len(train) - CTX]
 
     model = Model()
+    if args.resume:
+        read_weights(f"{args.out}/kjv.gguf", model)
     hidden = [p for k, p in model.p.items() if k.startswith("blk") and p.ndim == 2]
     rest = [p for k, p in model.p.items() if not (k.startswith("blk") and p.ndim == 2)]
     opts = [(Muon(hidden, 0.02), 0.02), (torch.optim.AdamW(rest, 3e-3, (0.9, 0.95), weight_decay=0.01), 3e-3)]
 
-    with open(f"{args.out}/train.log", "w", buffering=1) as log:
+    with open(f"{args.out}/train.log", "a" if args.resume else "w", buffering=1) as log:
         def say(line):
             print(line, flush=True)
             log.write(line + "\n")
 
-        say(f"parameters {sum(p.numel() for p in model.p.values())}, train bytes {len(train)}, "
+        say(f"{'resumed: ' if args.resume else ''}parameters {sum(p.numel() for p in model.p.values())}, train bytes {len(train)}, "
             f"held-out bytes {len(test)}, tokens a step {args.batch * CTX}, torch {torch.__version__}")
         began, step, mean, done = time.time(), 0, None, 0.0
         while done < 1:
             done = min(1, (time.time() - began) / (args.minutes * 60))
-            scale = min(1, (step + 1) / 50) * min(1, (1 - done) / 0.4)  # warm up, hold, decay to 0
+            scale = min(1, (step + 1) / 50) * min(1, (1 - done) / 0.5)  # warm up, hold, decay to 0
             for opt, lr in opts:
                 opt.param_groups[0]["lr"] = lr * scale
             at = starts[torch.randint(len(starts), (args.batch,))]
