@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "int4.h"
-#include "limits.h"
+#include "machine.h"
 #include "numbers.h"
 #include "openblas.h"
 #include "speed.h"
@@ -224,8 +224,8 @@ static void read_piece(void *context, size_t index)
 	const size_t start = piece_start(w, w->lines, index);
 	const size_t end = piece_start(w, w->lines, index + 1);
 
-	atomic_fetch_add(&w->sum, limits_read((const char *)w->weights + 64 * start,
-					      64 * (end - start), w->ahead));
+	atomic_fetch_add(&w->sum, machine_read((const char *)w->weights + 64 * start,
+					       64 * (end - start), w->ahead));
 }
 
 static int read_weights(const struct ground *g, size_t turn, bool ahead)
@@ -252,7 +252,7 @@ static void multiply_piece(void *context, size_t index)
 {
 	(void)context;
 	(void)index;
-	limits_multiply();
+	machine_multiply();
 }
 
 int run_multiply(void *ground, size_t turn)

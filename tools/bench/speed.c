@@ -12,7 +12,7 @@
 
 #include "ggml_peer.h"
 #include "int4.h"
-#include "limits.h"
+#include "machine.h"
 #include "openblas.h"
 #include "report.h"
 
@@ -114,7 +114,7 @@ static void enter_all(struct race *race, struct bench *b)
 		race_enter(race, b->openblas, run_openblas, g, product);
 	race_enter(race, "read", run_read, g, bytes);
 	race_enter(race, "read ahead", run_read_ahead, g, bytes);
-	race_enter(race, "multiply", run_multiply, g, 1e-9 * limits_multiply() * s->threads);
+	race_enter(race, "multiply", run_multiply, g, 1e-9 * machine_multiply() * s->threads);
 	for (kind = 0; b->ggml && kind < GGML_PEER_KINDS; kind++) {
 		enter_ggml(race, b, kind, false);
 		enter_ggml(race, b, kind, true);

@@ -60,6 +60,6 @@ int run_scalar(void *ground, size_t turn);
 /* Reads as many bytes as T8 has, the second with prefetching. */
 int run_read(void *ground, size_t turn);
 int run_read_ahead(void *ground, size_t turn);
-int run_multiply(void *ground, size_t turn); /* limits_multiply() on every thread */
+int run_multiply(void *ground, size_t turn); /* machine_multiply() on every thread */
 
 #endif /* SPEED_H */
