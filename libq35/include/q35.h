@@ -77,6 +77,11 @@ enum q35_format {
 	Q35_T8 = 0, /* trellis code, 8-bit windows: the default */
 	Q35_S_MINMAX = 1, /* scalar 4/3-bit grid over each column's range, scale and zero-point */
 	Q35_S_LLOYD = 2, /* scalar 4/3-bit Lloyd–Max levels, scale and zero-point */
+	/* Trellis codes of 7-bit windows and less: faster on some processors, less exact. */
+	Q35_T7 = 3,
+	Q35_T6 = 4,
+	Q35_T5 = 5,
+	Q35_T4 = 6,
 };
 
 #define Q35_CODEBOOK_SIZE 512

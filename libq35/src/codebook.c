@@ -8,6 +8,8 @@
  * tests/unit/quantize.c repeats a step of it. The windows of a tile of zero bits have one level, so
  * that a column of equal weights can be kept exactly.
  *
+ * Q35_T7 … Q35_T4 likewise, where the older bits of a window do not matter.
+ *
  * Q35_S_MINMAX: 16 even and 8 odd levels at equal distances over the same range, +-105, the largest
  * for which both are integers. Q35_S_LLOYD: the levels of least mean square error for the normal
  * distribution (J. Max, "Quantizing for minimum distortion", 1960), times 41.1 and rounded: of
@@ -16,7 +18,10 @@
 #include "codebook.h"
 
 #define TWICE(...) __VA_ARGS__, __VA_ARGS__
-#define TIMES_16(...) TWICE(TWICE(TWICE(TWICE(__VA_ARGS__))))
+#define TIMES_4(...) TWICE(__VA_ARGS__), TWICE(__VA_ARGS__)
+#define TIMES_8(...) TIMES_4(__VA_ARGS__), TIMES_4(__VA_ARGS__)
+#define TIMES_16(...) TIMES_8(__VA_ARGS__), TIMES_8(__VA_ARGS__)
+#define TIMES_32(...) TIMES_16(__VA_ARGS__), TIMES_16(__VA_ARGS__)
 
 /* clang-format off */
 static const int8_t t8[Q35_CODEBOOK_SIZE] = {
@@ -55,16 +60,60 @@ static const int8_t t8[Q35_CODEBOOK_SIZE] = {
 	34, -8, -77, 15, -25, 51, 2, -44, 30, -11,
 };
 
+static const int8_t t7[Q35_CODEBOOK_SIZE] = {
+	TWICE(-113, 8, -40, 27, -15, 60, 1, -50, 20, -23, 45, -6, -75, 14, -31, 34,
+	      -13, 71, 4, -46, 25, -20, 50, -1, -61, 16, -28, 37, -7, 113, 10, -37,
+	      26, -18, 55, 0, -52, 19, -25, 43, -6, -77, 12, -35, 34, -12, 72, 5,
+	      -48, 21, -22, 46, -2, -63, 14, -29, 36, -9, 94, 7, -38, 28, -16, 58,
+	      -1, -56, 17, -27, 42, -7, -85, 11, -35, 31, -13, 66, 5, -44, 23, -21,
+	      46, -5, -69, 12, -30, 35, -11, 84, 7, -41, 26, -19, 56, 1, -54, 18,
+	      -28, 38, -8, -95, 11, -37, 29, -14, 64, 4, -48, 20, -21, 48, -3, -67,
+	      12, -33, 32, -13, 78, 6, -42, 25, -19, 52, 0, -58, 18, -26, 40, -7),
+	TWICE(-113, -47, -30, -16, -3, 10, 23, 40, 62, -64, -40, -24, -10, 3, 15,
+	      30, 45, 112, -51, -32, -16, -3, 9, 23, 34, 62, -67, -42, -23, -9, 3,
+	      17, 24, 45, 94, -55, -32, -16, -3, 10, 17, 33, 57, -71, -40, -23, -9,
+	      4, 11, 25, 43, 83, -51, -30, -15, -2, 4, 17, 32, 55, -73, -40, -23,
+	      -9, -2, 11, 24, 42, 79, -51, -30, -15, -9, 4, 17, 33, 55, -79, -41,
+	      -23, -15, -2, 11, 25, 42, 73, -55, -31, -21, -7, 5, 18, 34, 52, -86,
+	      -42, -29, -14, -2, 11, 25, 41, 68, -61, -37, -21, -8, 5, 18, 32, 51,
+	      -94, -47, -28, -14, -1, 12, 25, 39, 68, -59, -36, -21, -8, 4, 17, 30,
+	      49),
+};
+
+static const int8_t t6[Q35_CODEBOOK_SIZE] = {
+	TIMES_4(-104, -25, 4, 35, -62, -18, 10, 46, -47, -10, 18, 62, -35, -4, 25,
+	      105, -26, 3, 33, -68, -18, 9, 44, -50, -11, 17, 58, -39, -5, 24, 85,
+	      -30, 2, 32, -75, -22, 9, 41, -53, -15, 15, 53, -41, -8, 22, 75, -31,
+	      -1, 30, -85, -24, 5, 39, -58, -16, 11, 51, -43, -9, 19, 68, -33, -2,
+	      26),
+	TIMES_4(-104, -19, 12, 54, -37, -2, 32, -60, -12, 21, 85, -25, 7, 45, -42, -3,
+	      30, -65, -13, 16, 66, -29, 3, 40, -48, -6, 26, -85, -20, 11, 54, -34,
+	      1, 36, -52, -10, 21, 104, -24, 9, 52, -36, -1, 31, -62, -16, 16, 74,
+	      -28, 7, 44, -44, -6, 25, -75, -18, 14, 64, -29, 3, 39, -50, -11, 23),
+};
+
+static const int8_t t5[Q35_CODEBOOK_SIZE] = {
+	TIMES_8(-96, -32, -3, 21, 56, -52, -18, 5, 33, 96, -39, -10, 15, 46, -63, -24,
+	      2, 28, 76, -40, -12, 13, 45, -75, -28, -3, 23, 62, -51, -18, 9, 36),
+	TIMES_8(-96, 38, 9, -17, -47, 63, 22, -2, -28, -76, 42, 11, -11, -42, 75, 28,
+	      2, -22, -63, 47, 17, -9, -38, 96, 32, 6, -19, -54, 54, 19, -6, -32),
+};
+
+static const int8_t t4[Q35_CODEBOOK_SIZE] = {
+	TIMES_16(-88, 27, -11, -64, 37, -4, -49, 49, 4, -37, 64, 11, -27, 88, 19, -19),
+	TIMES_16(-88, 9, -48, 27, -27, 48, -9, 88, 4, -64, 18, -36, 36, -18, 64, -5),
+};
+
 static const int8_t s_minmax[Q35_CODEBOOK_SIZE] = {
 	TIMES_16(-105, -91, -77, -63, -49, -35, -21, -7,
 		 7, 21, 35, 49, 63, 77, 91, 105),
-	TWICE(TIMES_16(-105, -75, -45, -15, 15, 45, 75, 105)),
+	TIMES_32(-105, -75, -45, -15, 15, 45, 75, 105),
 };
 
 static const int8_t s_lloyd[Q35_CODEBOOK_SIZE] = {
 	TIMES_16(-112, -85, -67, -52, -39, -27, -16, -5,
 		 5, 16, 27, 39, 52, 67, 85, 112),
-	TWICE(TIMES_16(-88, -55, -31, -10, 10, 31, 55, 88)),
+	TIMES_32(-88, -55, -31, -10, 10, 31, 55, 88),
 };
 /* clang-format on */
 
@@ -75,6 +124,14 @@ const int8_t *q35_codebook(enum q35_format format)
 		return s_minmax;
 	case Q35_S_LLOYD:
 		return s_lloyd;
+	case Q35_T7:
+		return t7;
+	case Q35_T6:
+		return t6;
+	case Q35_T5:
+		return t5;
+	case Q35_T4:
+		return t4;
 	default:
 		return t8;
 	}

@@ -27,6 +27,12 @@
 #define COARSE 18
 static const float fine[] = {1.1892f, 1.0905f, 1.0443f, 1.0219f}; /* 2^(1/4) … 2^(1/32) */
 
+/* Fitted as is said at trellis_error(). */
+static const struct q35_fit_trellis trellis[] = {
+	[Q35_T8] = {1.736f, 121}, [Q35_T7] = {1.80f, 113}, [Q35_T6] = {1.90f, 107},
+	[Q35_T5] = {2.05f, 100},  [Q35_T4] = {2.24f, 96},
+};
+
 /* The weights' distances from zero, each count[i] times. */
 struct sample {
 	uint32_t size; /* the rest is 0 */
@@ -112,8 +118,9 @@ void q35_fit_init(struct q35_fit *fit, enum q35_format format, const struct q35_
 	if (w->codebook[0] == w->codebook[1 << Q35_WINDOW_BITS] &&
 	    !(w->meta_flags & Q35_META_MULTIPLIER))
 		fit->constant_code = w->codebook[0];
-	fit->log_error = 1.736f;
-	if (!is_trellis(fit))
+	if (is_trellis(fit))
+		fit->trellis = trellis[format];
+	else
 		fill_errors(fit, w->codebook);
 }
 
@@ -172,12 +179,12 @@ static double scalar_error(const struct q35_fit *fit, const struct sample *s, fl
  * A trellis spreads the error over neighbours: where its levels are sparse it pays with what it
  * saves elsewhere, so that all weights end up with the geometric mean of what each would have had;
  * what lies beyond the codes' range it must bear alone. The constants are a fit, within 3 % of the
- * measured error of the T8 codebook for normal, Laplace, Student-t(5) and uniform weights at scales
+ * measured error of T8 for normal, Laplace, Student-t(5) and uniform weights at scales
  * from 0.6 to 1.9 times the best.
  */
 static double trellis_error(const struct q35_fit *fit, const struct sample *s, float scale)
 {
-	float own[BINS], shared[BINS], per_scale = 1 / scale, reach = fit->max_code;
+	float own[BINS], shared[BINS], per_scale = 1 / scale, reach = fit->trellis.reach;
 	float codes, inside, beyond;
 	uint32_t i, half;
 
@@ -195,7 +202,8 @@ static double trellis_error(const struct q35_fit *fit, const struct sample *s, f
 			own[i] += own[half + i];
 		}
 	}
-	return 1.54 * own[0] / s->total + exponential(fit->log_error + shared[0] / s->total);
+	return 1.54 * own[0] / s->total +
+	       exponential(fit->trellis.log_error + shared[0] / s->total);
 }
 
 /* Mean square error to expect. */

@@ -19,7 +19,10 @@ struct q35_fit {
 	int constant_code; /* what every weight decodes to in a tile of zero bits; 0: they differ */
 	/* Scalar formats: what a weight adds to the mean square error that is u codes from zero. */
 	float error[Q35_FIT_CODES];
-	float log_error; /* trellis formats: that of weights near zero */
+	struct q35_fit_trellis {
+		float log_error; /* of weights near zero */
+		float reach; /* in codes; what lies beyond has errors of its own */
+	} trellis; /* trellis formats */
 };
 
 void q35_fit_init(struct q35_fit *fit, enum q35_format format, const struct q35_weights *w);

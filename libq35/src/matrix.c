@@ -100,7 +100,7 @@ int q35_matrix_from_f32(struct q35 *dev, enum q35_format format, uint32_t n, uin
 	if (!n || n > max || !k || k > max)
 		return q35_fail(dev, -EINVAL, "a matrix of %u x %u, dimensions are 1 to %u", n, k,
 				max);
-	if ((unsigned int)format > Q35_S_LLOYD)
+	if ((unsigned int)format > Q35_T4)
 		return q35_fail(dev, -EINVAL, "format is %d, not an enum q35_format", (int)format);
 	q35_weights_init(&weights, format, n, k);
 	tiles = malloc(q35_tiles_size(n, k));

@@ -442,7 +442,7 @@ static int check(const struct q35_quantize_options *options, const struct q35_we
 	    (w->meta_flags & Q35_META_MULTIPLIER && !w->group))
 		return q35_fail(NULL, -EINVAL, "meta_flags 0x%x with groups of %u", w->meta_flags,
 				w->group);
-	if (!options->read || options->format > Q35_S_LLOYD)
+	if (!options->read || (unsigned int)options->format > Q35_T4)
 		return q35_fail(NULL, -EINVAL, "no source of rows or an unknown format");
 	return 0;
 }

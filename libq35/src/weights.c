@@ -23,6 +23,7 @@ void q35_weights_init(struct q35_weights *w, enum q35_format format, uint32_t n,
 	w->n = n;
 	w->k = k;
 	w->window_bits = Q35_WINDOW_BITS;
-	w->meta_flags = format == Q35_T8 ? 0 : Q35_META_ZERO;
+	if (format == Q35_S_MINMAX || format == Q35_S_LLOYD)
+		w->meta_flags = Q35_META_ZERO;
 	memcpy(w->codebook, q35_codebook(format), sizeof(w->codebook));
 }

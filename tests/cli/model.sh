@@ -34,7 +34,7 @@ test_quantize_says_bits_ratio_and_error_per_tensor_and_in_all() {
 }
 
 test_every_format_runs() {
-	for format in s-minmax s-lloyd; do
+	for format in s-minmax s-lloyd t7 t4; do
 		succeeds "$q35" quantize "$model" -o "$work/$format" -f "$format"
 		succeeds "$q35" generate "$work/$format" -p In -n 4
 		succeeds "$q35" info "$work/$format"

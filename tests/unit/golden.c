@@ -30,6 +30,7 @@ struct golden {
 
 static const struct golden all[] = {
 	{"t8", Q35_T8, 0, 0, {.m = 2, .n = 20, .k = 40, .act_block = 32}},
+	{"t7", Q35_T7, 0, 0, {.m = 2, .n = 20, .k = 40, .act_block = 32}},
 	{"s-minmax",
 	 Q35_S_MINMAX,
 	 0,

@@ -439,7 +439,7 @@ TEST_F(job, from_f32_names_a_weight_that_is_not_finite)
 	EXPECT_EQ(-EDOM, q35_matrix_from_f32(self->dev, Q35_T8, 3, 4, w, &mat));
 	EXPECT_NE(NULL, strstr(q35_error(self->dev), "1"));
 	EXPECT_NE(NULL, strstr(q35_error(self->dev), "2"));
-	EXPECT_EQ(-EINVAL, q35_matrix_from_f32(self->dev, 3, 3, 4, w, &mat));
+	EXPECT_EQ(-EINVAL, q35_matrix_from_f32(self->dev, 7, 3, 4, w, &mat));
 	EXPECT_EQ(-EINVAL, q35_matrix_from_f32(self->dev, Q35_T8, 0, 4, w, &mat));
 	EXPECT_EQ(NULL, mat);
 }

@@ -30,6 +30,10 @@ static const char *const formats[] = {
 	[Q35_T8] = "t8",
 	[Q35_S_MINMAX] = "s-minmax",
 	[Q35_S_LLOYD] = "s-lloyd",
+	[Q35_T7] = "t7",
+	[Q35_T6] = "t6",
+	[Q35_T5] = "t5",
+	[Q35_T4] = "t4",
 };
 
 #define FORMATS (sizeof(formats) / sizeof(formats[0]))
@@ -71,7 +75,7 @@ static void print_help(void)
 	       "F16 or BF16 weights, to 3.5 bits and writes the GGUF file OUT. Safetensors have no\n"
 	       "tokenizer: their result is for libq35, not for q35 generate.\n\n"
 	       "  -o, --output OUT     file to write\n"
-	       "  -f, --format FORMAT  t8 (default): trellis code; s-minmax, s-lloyd: scalar codes\n"
+	       "  -f, --format FORMAT  t8 (default) to t4: trellis codes; s-minmax, s-lloyd: scalar\n"
 	       "  -t, --threads N      default: one per processor\n"
 	       "      --json           the result as JSON\n"
 	       "  -h, --help           this text\n");
