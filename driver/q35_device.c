@@ -140,16 +140,38 @@ static int q35_device_reset_card(struct q35_device *q35)
 			Q35_RESET_TIMEOUT_US);
 }
 
+/*
+ * Reset the card and tell it the address spaces again; what of queues is the caller's, who holds
+ * reset_sem for writing and slots_lock.
+ */
+static int q35_device_restart(struct q35_device *q35)
+{
+	int ret = q35_device_reset_card(q35);
+
+	trace_q35_reset(q35, Q35_TRACE_CARD, ret);
+	if (ret) {
+		drm_err(&q35->drm, "card does not come back from reset (%d), giving it up\n", ret);
+		pci_clear_master(to_pci_dev(q35->drm.dev));
+		q35->lost = true;
+		return ret;
+	}
+	for (u32 i = 0; i < q35->caps.vms; i++)
+		if (q35->vms[i])
+			q35_vm_set_root(q35->vms[i]);
+	q35_write(q35, Q35_REG_CONTROL, Q35_CONTROL_ENABLE);
+	return 0;
+}
+
 static void q35_device_reset_work(struct work_struct *work)
 {
 	struct q35_device *q35 = container_of(work, struct q35_device, reset_work);
 	struct q35_dump *dump;
-	int idx, ret;
+	int idx;
 
 	if (!drm_dev_enter(&q35->drm, &idx))
 		return;
 	down_write(&q35->reset_sem);
-	if (q35->lost)
+	if (q35->lost || q35->asleep)
 		goto unlock;
 
 	dump = q35_dump_begin(q35, "card reset");
@@ -161,20 +183,9 @@ static void q35_device_reset_work(struct work_struct *work)
 		if (q35->queues[i])
 			q35_queue_lose(q35->queues[i], -ECANCELED);
 
-	ret = q35_device_reset_card(q35);
 	atomic_inc(&q35->card_resets);
-	trace_q35_reset(q35, Q35_TRACE_CARD, ret);
-	if (ret) {
-		drm_err(&q35->drm, "card does not come back from reset (%d), giving it up\n", ret);
-		pci_clear_master(to_pci_dev(q35->drm.dev));
-		q35->lost = true;
-	} else {
+	if (!q35_device_restart(q35))
 		drm_warn(&q35->drm, "card was reset, all queues are lost\n");
-		for (u32 i = 0; i < q35->caps.vms; i++)
-			if (q35->vms[i])
-				q35_vm_set_root(q35->vms[i]);
-		q35_write(q35, Q35_REG_CONTROL, Q35_CONTROL_ENABLE);
-	}
 
 	/* Only now can no descriptor run any more, and its fence may signal. */
 	for (u32 i = 0; i < q35->caps.queues; i++)
@@ -195,6 +206,49 @@ unlock:
 void q35_device_request_reset(struct q35_device *q35)
 {
 	queue_work(q35_wq, &q35->reset_work);
+}
+
+/*
+ * q35_device_sleep() - stop the card, all queues of which are parked
+ *
+ * Until q35_device_wake() nobody touches registers, page tables need no invalidation, and queues
+ * may be destroyed, but not created.
+ */
+void q35_device_sleep(struct q35_device *q35)
+{
+	down_write(&q35->reset_sem);
+	if (!q35->lost) {
+		mutex_lock(&q35->slots_lock);
+		for (u32 i = 0; i < q35->caps.queues; i++)
+			if (q35->queues[i])
+				q35_queue_sleep(q35->queues[i]);
+		mutex_unlock(&q35->slots_lock);
+		/* If it does not answer, q35_device_wake() will say so. */
+		q35_device_reset_card(q35);
+	}
+	q35->asleep = true;
+	up_write(&q35->reset_sem);
+}
+
+/* q35_device_wake() - undo q35_device_sleep(); the queues are still parked */
+void q35_device_wake(struct q35_device *q35)
+{
+	down_write(&q35->reset_sem);
+	q35->asleep = false;
+	if (!q35->lost) {
+		mutex_lock(&q35->slots_lock);
+		q35_device_restart(q35);
+		for (u32 i = 0; i < q35->caps.queues; i++) {
+			struct q35_queue *queue = q35->queues[i];
+
+			if (queue && (q35->lost || q35_queue_wake(queue))) {
+				q35_queue_lose(queue, -ECANCELED);
+				q35_queue_retire(queue);
+			}
+		}
+		mutex_unlock(&q35->slots_lock);
+	}
+	up_write(&q35->reset_sem);
 }
 
 static void q35_memory_fini(struct drm_device *drm, void *arg)

@@ -84,6 +84,7 @@ struct q35_device {
 	struct rw_semaphore reset_sem;
 	struct work_struct reset_work;
 	bool lost; /* card reset failed; under reset_sem */
+	bool asleep; /* the card is stopped and forgets all but its memory; under reset_sem */
 	struct q35_dump *dump;
 };
 
@@ -128,6 +129,8 @@ int q35_poll(struct q35_device *q35, u32 reg, u32 mask, u32 want, u64 timeout_us
 
 int q35_device_init(struct q35_device *q35);
 void q35_device_remove(struct q35_device *q35);
+void q35_device_sleep(struct q35_device *q35);
+void q35_device_wake(struct q35_device *q35);
 void q35_device_request_reset(struct q35_device *q35);
 void q35_device_read_counters(struct q35_device *q35, u32 reg, u64 *counters);
 

@@ -7,8 +7,9 @@
  *
  * One file a concern: q35_device.c the card as a whole, q35_irq.c its interrupts, q35_gem.c
  * buffers, q35_vm.c address spaces over q35_mmu.c page tables, q35_queue.c rings and their death,
- * q35_job.c the scheduler's side of a submission, q35_submit.c user space's side, and here the DRM
- * and PCI drivers and the ioctls that are only a few lines. The lock order is in q35_device.h.
+ * q35_job.c the scheduler's side of a submission, q35_submit.c user space's side, q35_pm.c sleep, and
+ * here the DRM and PCI drivers and the ioctls that are only a few lines. What can be seen of it all
+ * is in q35_sysfs.c, q35_debugfs.c, q35_trace.h and q35_dump.h. The lock order is in q35_device.h.
  *
  * What user space submits is not parsed: jobs name device virtual addresses, and the card's MMU
  * confines each client's to the address spaces that it built. The driver's work is that the page
@@ -30,6 +31,7 @@
 #include "q35_debugfs.h"
 #include "q35_device.h"
 #include "q35_gem.h"
+#include "q35_pm.h"
 #include "q35_queue.h"
 #include "q35_submit.h"
 #include "q35_sysfs.h"
@@ -283,7 +285,7 @@ static int q35_ioctl_perf_query(struct drm_device *drm, void *data, struct drm_f
 	if (!queue)
 		q35_device_read_counters(q35, Q35_REG_COUNTERS, counters);
 	else if (q35->queues[queue->slot] == queue)
-		q35_device_read_counters(q35, q35_queue_reg(queue, Q35_QREG_COUNTERS), counters);
+		q35_queue_read_counters(queue, counters);
 	else
 		ret = -ENOENT; /* destroyed meanwhile: the registers may be another client's */
 	mutex_unlock(&q35->slots_lock);
@@ -463,6 +465,7 @@ static struct pci_driver q35_pci_driver = {
 	.remove = q35_remove,
 	.shutdown = q35_shutdown,
 	.dev_groups = q35_groups,
+	.driver.pm = pm_sleep_ptr(&q35_pm_ops),
 };
 
 static int __init q35_init(void)

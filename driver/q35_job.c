@@ -161,8 +161,12 @@ struct dma_fence *q35_job_push(struct q35_job *job)
 	return finished;
 }
 
-/* Copy into the ring and ring the doorbell: the only register access of a submission. */
-static void q35_job_emit(struct q35_job *job)
+/*
+ * q35_job_emit() - copy into the ring and ring the doorbell
+ *
+ * The only register access of a submission. The caller holds the queue's lock.
+ */
+void q35_job_emit(struct q35_job *job)
 {
 	struct q35_queue *queue = job->queue;
 	struct q35_device *q35 = queue->q35;
@@ -201,7 +205,9 @@ static struct dma_fence *q35_job_run(struct drm_sched_job *sched_job)
 	entered = drm_dev_enter(&queue->q35->drm, &idx);
 	spin_lock_irqsave(&queue->lock, flags);
 	error = entered ? queue->cancel : -ENODEV;
-	if (!error) {
+	if (!error && queue->park) {
+		list_add_tail(&job->link, &queue->parked);
+	} else if (!error) {
 		q35_job_emit(job);
 	} else {
 		trace_q35_complete(job, error);

@@ -25,6 +25,7 @@ extern const struct drm_sched_backend_ops q35_job_ops;
 
 struct q35_job *q35_job_create(struct q35_queue *queue, struct q35_hw_desc *descs, u32 count,
 			       struct drm_file *file);
+void q35_job_emit(struct q35_job *job);
 void q35_job_abort(struct q35_job *job);
 struct dma_fence *q35_job_push(struct q35_job *job);
 

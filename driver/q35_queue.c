@@ -123,6 +123,7 @@ static void q35_queue_flush(struct q35_queue *queue)
 	unsigned long flags;
 
 	spin_lock_irqsave(&queue->lock, flags);
+	list_splice_tail_init(&queue->parked, &queue->inflight);
 	list_for_each_entry_safe(job, next, &queue->inflight, link)
 		q35_queue_end_job(queue, job, job == queue->guilty ? -EIO : queue->cancel);
 	queue->guilty = NULL;
@@ -223,8 +224,9 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 		queue->fault_code = le32_to_cpu(wb.fault_code);
 		queue->fault_info = le32_to_cpu(wb.fault_info);
 		queue->fault_addr = le64_to_cpu(wb.fault_addr);
-	} else if (hung && !list_empty(&hung->link)) {
-		/* The oldest in flight, so the card must be in it. */
+	} else if (hung &&
+		   hung == list_first_entry_or_null(&queue->inflight, struct q35_job, link)) {
+		/* The oldest in flight, so the card must be in it; not a parked one. */
 		index = le32_to_cpu(wb.head);
 		if (index - hung->first >= hung->count)
 			index = hung->first;
@@ -290,7 +292,7 @@ u64 q35_queue_busy_ns(struct q35_queue *queue)
 
 	spin_lock_irqsave(&queue->lock, flags);
 	if (queue->writeback)
-		busy = le64_to_cpu(READ_ONCE(queue->writeback->busy_ns));
+		busy = queue->busy_before + le64_to_cpu(READ_ONCE(queue->writeback->busy_ns));
 	spin_unlock_irqrestore(&queue->lock, flags);
 	return busy;
 }
@@ -363,19 +365,14 @@ static struct q35_queue *q35_queue_leave_slot(struct q35_device *q35, u32 slot,
 	return queue;
 }
 
-static int q35_queue_enable(struct q35_queue *queue, u32 priority)
+/* Put the queue on the card, its ring empty. hw_lock is held, or reset_sem for writing. */
+static int q35_queue_program(struct q35_queue *queue)
 {
 	struct q35_device *q35 = queue->q35;
 	int ret;
 
-	down_read(&q35->reset_sem);
-	if (q35->lost) {
-		ret = -ENODEV;
-		goto unlock;
-	}
-	mutex_lock(&queue->hw_lock);
 	q35_write(q35, q35_queue_reg(queue, Q35_QREG_VM), queue->vm->slot);
-	q35_write(q35, q35_queue_reg(queue, Q35_QREG_PRIORITY), priority);
+	q35_write(q35, q35_queue_reg(queue, Q35_QREG_PRIORITY), queue->priority);
 	q35_write64(q35, q35_queue_reg(queue, Q35_QREG_RING_LO), queue->ring_dma);
 	q35_write(q35, q35_queue_reg(queue, Q35_QREG_RING_ORDER), ilog2(queue->ring_size));
 	q35_write64(q35, q35_queue_reg(queue, Q35_QREG_WRITEBACK_LO), queue->writeback_dma);
@@ -383,13 +380,105 @@ static int q35_queue_enable(struct q35_queue *queue, u32 priority)
 	queue->on_card = true;
 	ret = q35_poll(q35, q35_queue_reg(queue, Q35_QREG_STATE), U32_MAX, Q35_QUEUE_IDLE,
 		       Q35_RESET_TIMEOUT_US);
-	mutex_unlock(&queue->hw_lock);
 	if (ret)
 		dev_err_ratelimited(q35->drm.dev, "queue %u does not start (%d)\n", queue->slot,
 				    ret);
-unlock:
-	up_read(&q35->reset_sem);
 	return ret == -ETIMEDOUT ? -EIO : ret;
+}
+
+static int q35_queue_enable(struct q35_queue *queue)
+{
+	struct q35_device *q35 = queue->q35;
+	int ret = -ENODEV;
+
+	down_read(&q35->reset_sem);
+	if (!q35->lost && !q35->asleep) {
+		mutex_lock(&queue->hw_lock);
+		ret = q35_queue_program(queue);
+		mutex_unlock(&queue->hw_lock);
+	}
+	up_read(&q35->reset_sem);
+	return ret;
+}
+
+/*
+ * q35_queue_park() - let nothing more onto the card, and wait for what is there to end
+ *
+ * Return: 0, or -EBUSY if it has not at the deadline, in jiffies.
+ */
+int q35_queue_park(struct q35_queue *queue, unsigned long deadline)
+{
+	struct dma_fence *last = NULL;
+	unsigned long flags;
+	long left = 1;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	queue->park = true;
+	if (!list_empty(&queue->inflight))
+		last = dma_fence_get(
+			list_last_entry(&queue->inflight, struct q35_job, link)->fence);
+	spin_unlock_irqrestore(&queue->lock, flags);
+
+	if (last) {
+		left = max_t(long, deadline - jiffies, 1);
+		left = dma_fence_wait_timeout(last, false, left);
+		dma_fence_put(last);
+	}
+	return left > 0 ? 0 : -EBUSY;
+}
+
+/* Run what was parked, with its time starting now, and what comes. */
+void q35_queue_unpark(struct q35_queue *queue)
+{
+	struct q35_job *job, *next;
+	unsigned long flags;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	queue->park = false;
+	/* If it has died meanwhile, q35_queue_flush() ends what is parked. */
+	list_for_each_entry_safe(job, next, &queue->parked, link) {
+		if (queue->cancel)
+			break;
+		list_del_init(&job->link);
+		q35_job_emit(job);
+	}
+	spin_unlock_irqrestore(&queue->lock, flags);
+	drm_sched_resume_timeout(&queue->sched, msecs_to_jiffies(queue->timeout_ms));
+}
+
+/* The card is about to forget the parked queue; keep what counts up. reset_sem is held to write. */
+void q35_queue_sleep(struct q35_queue *queue)
+{
+	u64 busy = q35_queue_busy_ns(queue);
+	unsigned long flags;
+
+	if (!queue->on_card)
+		return;
+	q35_queue_read_counters(queue, queue->counters_before);
+	queue->on_card = false;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	queue->busy_before = busy;
+	memset(queue->writeback, 0, sizeof(*queue->writeback));
+	queue->tail = 0;
+	spin_unlock_irqrestore(&queue->lock, flags);
+}
+
+/* The card has been reset: it gets the queue again, unless that has died. */
+int q35_queue_wake(struct q35_queue *queue)
+{
+	return READ_ONCE(queue->cancel) ? 0 : q35_queue_program(queue);
+}
+
+/* As q35_device_read_counters(), since the queue was created. It is in its slot. */
+void q35_queue_read_counters(struct q35_queue *queue, u64 *counters)
+{
+	u64 before[ARRAY_SIZE(queue->counters_before)];
+
+	memcpy(before, queue->counters_before, sizeof(before));
+	q35_device_read_counters(queue->q35, q35_queue_reg(queue, Q35_QREG_COUNTERS), counters);
+	for (u32 i = 0; i < ARRAY_SIZE(before); i++)
+		counters[i] += before[i];
 }
 
 /*
@@ -451,7 +540,9 @@ int q35_queue_create(struct q35_client *client, struct q35_vm *vm,
 	mutex_init(&queue->hw_lock);
 	spin_lock_init(&queue->lock);
 	INIT_LIST_HEAD(&queue->inflight);
+	INIT_LIST_HEAD(&queue->parked);
 	queue->fence_context = dma_fence_context_alloc(1);
+	queue->priority = args->priority;
 	queue->timeout_ms = args->timeout_ms ?: Q35_TIMEOUT_DEFAULT_MS;
 	queue->ring_size = q35_ring_size(q35);
 
@@ -484,7 +575,7 @@ int q35_queue_create(struct q35_client *client, struct q35_vm *vm,
 		goto err_sched_fini;
 
 	q35_vm_note_timeout(vm, queue->timeout_ms);
-	ret = q35_queue_enable(queue, args->priority);
+	ret = q35_queue_enable(queue);
 	if (ret) {
 		/* From here on teardown is what any queue gets. */
 		q35_queue_destroy(queue);

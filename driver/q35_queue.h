@@ -30,6 +30,7 @@ struct q35_queue {
 	struct q35_vm *vm;
 	u32 slot; /* which of the card's queues */
 	u32 timeout_ms;
+	u32 priority;
 	char name[24];
 	pid_t pid; /* who created it */
 	char comm[TASK_COMM_LEN];
@@ -40,11 +41,15 @@ struct q35_queue {
 	u64 submissions; /* under submit_lock */
 
 	struct mutex hw_lock; /* resets of this queue, one at a time */
-	bool on_card; /* enabled, or not known to have stopped; under hw_lock */
+	bool on_card; /* enabled, or not known to have stopped; hw_lock or reset_sem to write */
 	struct work_struct fault_work;
+	u64 counters_before[Q35_COUNTERS_SIZE / sizeof(u64)]; /* under slots_lock, likewise */
 
 	spinlock_t lock; /* everything below, and the lock of the queue's fences */
 	struct list_head inflight; /* q35_job.link, in ring order */
+	struct list_head parked; /* q35_job.link, to enter the ring when the queue is unparked */
+	bool park; /* jobs are parked instead of run */
+	u64 busy_before; /* nanoseconds, until the system last slept */
 	struct q35_hw_desc *ring; /* NULL once the slot has been given back */
 	struct q35_hw_writeback *writeback;
 	dma_addr_t ring_dma, writeback_dma;
@@ -74,6 +79,11 @@ void q35_queue_complete(struct q35_queue *queue);
 void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung);
 void q35_queue_lose(struct q35_queue *queue, int cancel);
 void q35_queue_retire(struct q35_queue *queue);
+int q35_queue_park(struct q35_queue *queue, unsigned long deadline);
+void q35_queue_unpark(struct q35_queue *queue);
+void q35_queue_sleep(struct q35_queue *queue);
+int q35_queue_wake(struct q35_queue *queue);
+void q35_queue_read_counters(struct q35_queue *queue, u64 *counters);
 u64 q35_queue_busy_ns(struct q35_queue *queue);
 
 /* Descriptors in a ring, and thereby the most in one submission. */

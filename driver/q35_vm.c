@@ -82,15 +82,15 @@ static bool q35_vm_invalidate(struct q35_vm *vm, bool killable)
 	struct q35_device *q35 = vm->q35;
 	unsigned long deadline =
 		jiffies + msecs_to_jiffies(vm->timeout_ms) + usecs_to_jiffies(Q35_RESET_TIMEOUT_US);
-	bool lost;
+	bool stopped;
 	int ret;
 
 	down_read(&q35->reset_sem);
-	lost = q35->lost;
-	if (!lost)
+	stopped = q35->lost || q35->asleep;
+	if (!stopped)
 		q35_write(q35, q35_vm_reg(vm, Q35_VREG_INVALIDATE), 1);
 	up_read(&q35->reset_sem);
-	if (lost)
+	if (stopped)
 		return true;
 
 	do {
@@ -404,7 +404,8 @@ static void q35_vm_release(struct kref *kref)
 	if (drm_dev_enter(&q35->drm, &idx)) {
 		mutex_lock(&vm->lock);
 		down_read(&q35->reset_sem);
-		q35_write64(q35, q35_vm_reg(vm, Q35_VREG_ROOT_LO), 0);
+		if (!q35->asleep)
+			q35_write64(q35, q35_vm_reg(vm, Q35_VREG_ROOT_LO), 0);
 		up_read(&q35->reset_sem);
 		drained = q35_vm_invalidate(vm, false);
 		mutex_unlock(&vm->lock);
