@@ -49,7 +49,8 @@ struct Q35AccelState {
     uint32_t clock_mhz;
     uint32_t hbm_gbps;
     uint32_t link_gbps;
-    char *fault;
+    bool pace;
+    uint32_t defects; /* until the card starts, and then its own */
 };
 
 /* ---- What the card asks of its host ---- */
@@ -175,10 +176,6 @@ static bool q35_accel_check(Q35AccelState *s, Error **errp)
                    s->vram);
         return false;
     }
-    if (s->fault && strcmp(s->fault, "hang-fill")) {
-        error_setg(errp, "q35-accel: x-fault=%s: there is only hang-fill", s->fault);
-        return false;
-    }
     if (!s->threads) {
         s->threads = MIN(g_get_num_processors(), THREADS_DEFAULT_MAX);
     }
@@ -201,7 +198,8 @@ static bool q35_accel_start(Q35AccelState *s, Error **errp)
         .clock_mhz = s->clock_mhz,
         .memory_gbps = s->hbm_gbps,
         .link_gbps = s->link_gbps,
-        .hang_fill = s->fault != NULL,
+        .pace = s->pace,
+        .defects = s->defects,
     };
     const Q35Host host = {
         .opaque = s,
@@ -331,6 +329,8 @@ static const VMStateDescription vmstate_q35_job = {
         VMSTATE_UINT32(round, Q35Job),
         VMSTATE_UINT64(part, Q35Job),
         VMSTATE_BOOL(active, Q35Job),
+        VMSTATE_BOOL(hung, Q35Job),
+        VMSTATE_UINT64(due_ns, Q35Job),
         VMSTATE_STRUCT(fault, Q35Job, 1, vmstate_q35_fault, Q35Fault),
         VMSTATE_UINT64(fault_part, Q35Job),
         VMSTATE_UINT64(memory_bytes, Q35Job),
@@ -391,6 +391,7 @@ static const VMStateDescription vmstate_q35_asic = {
         VMSTATE_UINT64(faulted, Q35Asic),
         VMSTATE_STRUCT(counters, Q35Asic, 1, vmstate_q35_counters, Q35Counters),
         VMSTATE_UINT32(notifications, Q35Asic),
+        VMSTATE_UINT64(paced_ns, Q35Asic),
         VMSTATE_STRUCT_ARRAY(vm, Q35Asic, Q35_VMS, 1, vmstate_q35_vm, Q35Vm),
         VMSTATE_STRUCT_ARRAY(queue, Q35Asic, Q35_QUEUES_MAX, 1, vmstate_q35_queue,
                              Q35Queue),
@@ -430,8 +431,35 @@ static const Property q35_accel_properties[] = {
     DEFINE_PROP_UINT32("clock-mhz", Q35AccelState, clock_mhz, 1000),
     DEFINE_PROP_UINT32("hbm-gbps", Q35AccelState, hbm_gbps, 200),
     DEFINE_PROP_UINT32("link-gbps", Q35AccelState, link_gbps, 32),
-    DEFINE_PROP_STRING("x-fault", Q35AccelState, fault),
+    DEFINE_PROP_BOOL("pace", Q35AccelState, pace, false),
 };
+
+/* Of x-fault, which may be set at any time. */
+static char *q35_accel_get_fault(Object *obj, Error **errp)
+{
+    Q35AccelState *s = Q35_ACCEL(obj);
+    char text[Q35_DEFECTS_TEXT];
+
+    q35_defects_print(DEVICE(obj)->realized ? q35_asic_defects(&s->asic) : s->defects,
+                      text);
+    return g_strdup(text);
+}
+
+static void q35_accel_set_fault(Object *obj, const char *value, Error **errp)
+{
+    Q35AccelState *s = Q35_ACCEL(obj);
+    char known[Q35_DEFECTS_TEXT];
+    uint32_t defects;
+
+    if (!q35_defects_parse(value, &defects)) {
+        q35_defects_print(UINT32_MAX, known);
+        error_setg(errp, "q35-accel: x-fault=%s: must be one or more of %s", value, known);
+    } else if (DEVICE(obj)->realized) {
+        q35_asic_set_defects(&s->asic, defects);
+    } else {
+        s->defects = defects;
+    }
+}
 
 static void q35_accel_describe(ObjectClass *klass, const char *property, const char *text)
 {
@@ -456,6 +484,8 @@ static void q35_accel_class_init(ObjectClass *klass, void *data)
     dc->vmsd = &vmstate_q35_accel;
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
     device_class_set_props(dc, q35_accel_properties);
+    object_class_property_add_str(klass, "x-fault", q35_accel_get_fault,
+                                  q35_accel_set_fault);
     q35_accel_describe(klass, "vram", "device memory, a power of two from 1M up");
     q35_accel_describe(klass, "queues", "command queues, 1 to 64");
     q35_accel_describe(klass, "threads",
@@ -465,9 +495,10 @@ static void q35_accel_class_init(ObjectClass *klass, void *data)
     q35_accel_describe(klass, "hbm-gbps",
                        "time model: device memory bandwidth, 10^9 bytes/s");
     q35_accel_describe(klass, "link-gbps", "time model: PCIe bandwidth, 10^9 bytes/s");
-    q35_accel_describe(
-        klass, "x-fault",
-        "hang-fill: a FILL with 0xdeadbeef hangs until its queue is reset");
+    q35_accel_describe(klass, "pace",
+                       "jobs complete no sooner than the time model says");
+    q35_accel_describe(klass, "x-fault",
+                       "what the card does wrong; names joined by +, see its README");
 }
 
 /* clang-format off */

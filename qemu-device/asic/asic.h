@@ -77,10 +77,33 @@ typedef struct Q35Config {
     uint32_t queues; /* 1 … Q35_QUEUES_MAX */
     uint32_t threads; /* 1 … Q35_THREADS_MAX */
     uint32_t lanes, clock_mhz, memory_gbps, link_gbps; /* time model, each 1 … 2^20 */
-    bool hang_fill; /* a FILL with Q35_HANG_VALUE hangs until its queue is reset */
+    bool pace; /* jobs complete no sooner than the time model says */
+    uint32_t defects; /* to begin with: enum q35_defect */
 } Q35Config;
 
-#define Q35_HANG_VALUE 0xdeadbeef
+/* README.md says what each of them does. */
+enum q35_defect {
+    Q35_DEFECT_HANG_FILL = 1u << 0,
+    Q35_DEFECT_HANG = 1u << 1, /* once */
+    Q35_DEFECT_MMU_FAULT = 1u << 2, /* once */
+    Q35_DEFECT_SLOW = 1u << 3,
+    Q35_DEFECT_LOST_IRQ = 1u << 4,
+    Q35_DEFECT_DUPLICATE_IRQ = 1u << 5,
+    Q35_DEFECT_SPURIOUS_IRQ = 1u << 6,
+    Q35_DEFECT_SEQNO_AHEAD = 1u << 7,
+    Q35_DEFECT_SEQNO_BACKWARD = 1u << 8,
+    Q35_DEFECT_BIT_FLIPS = 1u << 9,
+    Q35_DEFECT_BAD_CAPS = 1u << 10,
+    Q35_DEFECT_ZERO_CAPS = 1u << 11,
+    Q35_DEFECT_RESET_FAILS = 1u << 12,
+    Q35_DEFECT_CARD_RESET_FAILS = 1u << 13,
+    Q35_DEFECT_DEAD = 1u << 14,
+};
+
+#define Q35_HANG_VALUE 0xdeadbeef /* of the FILL that HANG_FILL makes hang */
+#define Q35_DEFECT_VA 0xdead000 /* that MMU_FAULT reports */
+#define Q35_SLOW_NS 100000000ull /* what SLOW adds to every job */
+#define Q35_DEFECTS_TEXT 256 /* all names, with room to spare */
 
 /* In the order of Q35_COUNTER_*. */
 enum q35_counter {
@@ -116,6 +139,7 @@ typedef struct Q35Job {
     bool active;
     bool prepared; /* this round's preparation is done, scratch holds it */
     bool hung; /* will never complete */
+    uint64_t due_ns; /* when it may complete, once its parts are done; else 0 */
     Q35Fault fault; /* the first part's that failed */
     uint64_t fault_part;
     uint64_t memory_bytes, link_bytes;
@@ -125,6 +149,7 @@ typedef struct Q35Job {
 typedef struct Q35Queue {
     uint32_t regs[Q35_QUEUE_REGS]; /* as programmed */
     uint32_t state; /* enum q35_queue_state */
+    bool stuck; /* the reset in progress will never be done */
     /* Latched when the queue was enabled. */
     uint32_t vm, priority, ring_order;
     uint64_t ring, writeback;
@@ -157,7 +182,8 @@ typedef struct Q35Asic {
     pthread_cond_t quiet; /* a worker has left a queue */
     pthread_cond_t coalesce; /* the coalescing deadline has changed */
     bool stop, paused;
-    bool resetting;
+    bool resetting, stuck; /* stuck: and never done with it */
+    uint32_t defects; /* enum q35_defect */
     uint32_t regs[Q35_CARD_REGS];
     uint64_t time_base_ns;
     uint32_t time_latch;
@@ -169,6 +195,9 @@ typedef struct Q35Asic {
     uint64_t generation; /* newest one given to an address space */
     uint32_t notifications; /* that wait for the completion vector */
     uint64_t coalesce_deadline_ns; /* CLOCK_MONOTONIC; 0: none */
+    uint32_t echo; /* vectors that a defect raises at the echo's deadline */
+    uint64_t echo_deadline_ns;
+    uint64_t paced_ns; /* until when pacing has the array at work */
 
     Q35Worker *worker[Q35_THREADS_MAX];
     pthread_t coalescer;
@@ -204,5 +233,16 @@ void q35_asic_resume(Q35Asic *asic);
  * card's; the card is in reset state then.
  */
 bool q35_asic_restored(Q35Asic *asic);
+
+/*
+ * Defects, at any time, as enum q35_defect; those that strike once are gone when they
+ * have.
+ */
+void q35_asic_set_defects(Q35Asic *asic, uint32_t defects);
+uint32_t q35_asic_defects(Q35Asic *asic);
+
+/* Names joined by '+'. q35_defects_parse() returns false if one is unknown. */
+bool q35_defects_parse(const char *list, uint32_t *defects);
+void q35_defects_print(uint32_t defects, char text[Q35_DEFECTS_TEXT]);
 
 #endif /* Q35_ASIC_H */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The completion vector, which may wait for more completions or for a while. */
+/*
+ * Interrupts. The completion vector may wait for more completions or for a while; defects
+ * lose, repeat and invent interrupts.
+ */
 #include <time.h>
 
 #include "engine.h"
@@ -12,12 +15,41 @@ static uint64_t monotonic_ns(void)
     return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
+#define ECHO_NS 1000000 /* after an interrupt, its duplicate */
+#define SPURIOUS_NS 10000000 /* between interrupts for no reason */
+
+void q35_raise(Q35Asic *asic, unsigned vector)
+{
+    if (asic->defects & (Q35_DEFECT_LOST_IRQ | Q35_DEFECT_DEAD)) {
+        return;
+    }
+    asic->host.raise_vector(asic->host.opaque, vector);
+    if (asic->defects & Q35_DEFECT_DUPLICATE_IRQ) {
+        asic->echo |= 1u << vector;
+        asic->echo_deadline_ns = monotonic_ns() + ECHO_NS;
+        pthread_cond_signal(&asic->coalesce);
+    }
+}
+
+static void raise_echo(Q35Asic *asic)
+{
+    unsigned vector;
+
+    for (vector = 0; vector < Q35_VECTORS; vector++) {
+        if (asic->echo & 1u << vector) {
+            asic->host.raise_vector(asic->host.opaque, vector);
+        }
+    }
+    asic->echo = 0;
+    asic->echo_deadline_ns = 0;
+}
+
 void q35_coalesce_flush(Q35Asic *asic)
 {
     if (asic->notifications) {
         asic->notifications = 0;
         asic->coalesce_deadline_ns = 0;
-        asic->host.raise_vector(asic->host.opaque, Q35_VECTOR_COMPLETION);
+        q35_raise(asic, Q35_VECTOR_COMPLETION);
     }
 }
 
@@ -42,12 +74,23 @@ void *q35_coalesce_thread(void *opaque)
 
     pthread_mutex_lock(&asic->lock);
     while (!asic->stop) {
-        uint64_t deadline = asic->coalesce_deadline_ns;
+        uint64_t flush = asic->coalesce_deadline_ns, deadline = flush;
 
+        if ((asic->defects & Q35_DEFECT_SPURIOUS_IRQ) && !asic->echo_deadline_ns) {
+            asic->echo = (1u << Q35_VECTORS) - 1;
+            asic->echo_deadline_ns = monotonic_ns() + SPURIOUS_NS;
+        }
+        if (asic->echo_deadline_ns && (!flush || asic->echo_deadline_ns < flush)) {
+            deadline = asic->echo_deadline_ns;
+        }
         if (!deadline || asic->paused) {
             pthread_cond_wait(&asic->coalesce, &asic->lock);
         } else if (monotonic_ns() >= deadline) {
-            q35_coalesce_flush(asic);
+            if (deadline == flush) {
+                q35_coalesce_flush(asic);
+            } else {
+                raise_echo(asic);
+            }
         } else {
             until.tv_sec = deadline / 1000000000;
             until.tv_nsec = deadline % 1000000000;

@@ -102,7 +102,7 @@ struct Q35Worker {
 void *q35_buffer(Q35Worker *worker, unsigned which, size_t size);
 
 /* Divides a checked descriptor into rounds and parts. */
-void q35_job_plan(const Q35Asic *asic, Q35Job *job);
+void q35_job_plan(Q35Job *job);
 /*
  * One part, in the worker's address space; false with worker->access.fault set. What
  * needs preparation is a product, and each of its rounds begins with q35_gemm_prepare().
@@ -119,6 +119,8 @@ bool q35_gemm_part(Q35Worker *worker, const Q35Queue *queue, uint32_t round,
 
 /* Adds what a completed job costs to counters. */
 void q35_timing_charge(const Q35Config *config, const Q35Job *job, Q35Counters *counters);
+/* What it takes. */
+uint64_t q35_timing_ns(const Q35Config *config, const Q35Job *job);
 
 /* ---- queue.c, coalesce.c: all with the lock held ---- */
 
@@ -127,15 +129,26 @@ bool q35_queue_workable(const Q35Asic *asic, const Q35Queue *queue);
 void q35_queue_work(Q35Worker *worker, Q35Queue *queue);
 void q35_queue_enable(Q35Asic *asic, Q35Queue *queue);
 void q35_queue_reset(Q35Asic *asic, Q35Queue *queue);
+/* When the next job is due that waits for nothing else; 0: none. */
+uint64_t q35_queues_due_ns(const Q35Asic *asic);
 void q35_queue_doorbell(Q35Asic *asic, Q35Queue *queue, uint32_t tail);
 
 void q35_card_reset(Q35Asic *asic); /* begins it; done when resetting is false */
 void q35_card_reset_finish(Q35Asic *asic); /* if nothing is in flight any more */
 uint64_t q35_time_ns(const Q35Asic *asic);
 
+void q35_raise(Q35Asic *asic, unsigned vector);
 void q35_coalesce_notify(Q35Asic *asic); /* a completion that wants the interrupt */
 void q35_coalesce_flush(Q35Asic *asic);
 void *q35_coalesce_thread(void *asic);
+
+/* ---- defects.c: with the lock held ---- */
+
+void q35_defects_job(Q35Asic *asic, Q35Job *job); /* that has been fetched */
+void q35_defects_writeback(const Q35Asic *asic, const Q35Queue *queue,
+                           struct q35_hw_writeback *block);
+/* What a read of a register gives instead of value. */
+uint32_t q35_defects_read(const Q35Asic *asic, uint32_t offset, uint32_t value);
 
 /* ---- regs.c ---- */
 

@@ -89,7 +89,7 @@ static bool store(Q35Access *access, uint64_t va, uint64_t value)
     return piece.len == 8 || q35_fault(access, Q35_FAULT_BUS, va, true);
 }
 
-void q35_job_plan(const Q35Asic *asic, Q35Job *job)
+void q35_job_plan(Q35Job *job)
 {
     const struct q35_hw_desc *desc = &job->desc;
 
@@ -106,7 +106,6 @@ void q35_job_plan(const Q35Asic *asic, Q35Job *job)
         break;
     case Q35_OP_FILL:
         job->parts = (desc->fill.size - 1) / COPY_PART + 1;
-        job->hung = asic->config.hang_fill && desc->fill.value == Q35_HANG_VALUE;
         break;
     case Q35_OP_NOP:
         job->parts = 0;

@@ -57,7 +57,7 @@ static bool write_back(Q35Asic *asic, uint64_t address,
 
 static struct q35_hw_writeback block_of(const Q35Asic *asic, const Q35Queue *queue)
 {
-    return (struct q35_hw_writeback){
+    struct q35_hw_writeback block = {
         .seqno = queue->seqno,
         .head = queue->head,
         .fault_code = queue->fault.code,
@@ -67,6 +67,9 @@ static struct q35_hw_writeback block_of(const Q35Asic *asic, const Q35Queue *que
         .time_ns = q35_time_ns(asic),
         .busy_ns = queue->busy_ns,
     };
+
+    q35_defects_writeback(asic, queue, &block);
+    return block;
 }
 
 /* The first fault counts; the queue goes no further, a worker publishes it. */
@@ -98,7 +101,7 @@ static void publish_fault(Q35Asic *asic, Q35Queue *queue)
     if (queue->state == Q35_QUEUE_RUNNING) {
         queue->state = Q35_QUEUE_FAULTED;
         asic->faulted |= 1ull << (queue - asic->queue);
-        asic->host.raise_vector(asic->host.opaque, Q35_VECTOR_FAULT);
+        q35_raise(asic, Q35_VECTOR_FAULT);
     }
 }
 
@@ -111,7 +114,6 @@ static void complete(Q35Asic *asic, Q35Queue *queue)
 
     q35_timing_charge(&asic->config, job, &queue->counters);
     q35_timing_charge(&asic->config, job, &asic->counters);
-    queue->busy_ns += asic->host.now_ns(asic->host.opaque) - job->started_ns;
     if (flags & Q35_DESC_NOTIFY) {
         queue->seqno = job->desc.seqno;
     }
@@ -137,6 +139,34 @@ static void complete(Q35Asic *asic, Q35Queue *queue)
 }
 
 /*
+ * All parts are done. With pacing the card is as if it did one job after the other, in the
+ * order in which they come here, each for as long as the time model says.
+ */
+static void finish(Q35Asic *asic, Q35Queue *queue)
+{
+    uint64_t now = asic->host.now_ns(asic->host.opaque);
+    Q35Job *job = &queue->job;
+
+    queue->busy_ns += now - job->started_ns;
+    job->due_ns = now;
+    if (asic->config.pace) {
+        if (asic->paced_ns < job->started_ns) {
+            asic->paced_ns = job->started_ns;
+        }
+        asic->paced_ns += q35_timing_ns(&asic->config, job);
+        job->due_ns = asic->paced_ns;
+    }
+    if (asic->defects & Q35_DEFECT_SLOW) {
+        job->due_ns += Q35_SLOW_NS;
+    }
+    if (now >= job->due_ns) {
+        complete(asic, queue);
+    } else {
+        pthread_cond_broadcast(&asic->work); /* somebody is to wait for that */
+    }
+}
+
+/*
  * For the only worker inside: takes the job further if all parts of its round are done.
  */
 static void advance(Q35Asic *asic, Q35Queue *queue)
@@ -144,7 +174,7 @@ static void advance(Q35Asic *asic, Q35Queue *queue)
     Q35Job *job = &queue->job;
 
     if (queue->state != Q35_QUEUE_RUNNING || queue->fault.code || job->fault.code ||
-        job->hung || !job->prepared || job->part < job->parts) {
+        job->hung || job->due_ns || !job->prepared || job->part < job->parts) {
         return;
     }
     if (job->round + 1 < job->rounds) {
@@ -152,7 +182,7 @@ static void advance(Q35Asic *asic, Q35Queue *queue)
         job->part = 0;
         job->prepared = false;
     } else {
-        complete(asic, queue);
+        finish(asic, queue);
     }
 }
 
@@ -186,7 +216,8 @@ static void fetch(Q35Asic *asic, Q35Queue *queue)
     }
     *job = (Q35Job){ .desc = desc, .active = true };
     job->started_ns = asic->host.now_ns(asic->host.opaque);
-    q35_job_plan(asic, job);
+    q35_job_plan(job);
+    q35_defects_job(asic, job);
     share(asic, job);
     advance(asic, queue);
 }
@@ -268,11 +299,36 @@ bool q35_queue_workable(const Q35Asic *asic, const Q35Queue *queue)
     if (job->hung) {
         return false;
     }
+    if (job->due_ns) {
+        return !queue->workers && asic->host.now_ns(asic->host.opaque) >= job->due_ns;
+    }
     return job->prepared ? job->part < job->parts : !queue->workers;
+}
+
+uint64_t q35_queues_due_ns(const Q35Asic *asic)
+{
+    const Q35Queue *queue;
+    uint64_t due = 0;
+
+    for (queue = asic->queue; queue < asic->queue + asic->config.queues; queue++) {
+        const Q35Job *job = &queue->job;
+
+        if (queue->state == Q35_QUEUE_RUNNING && !queue->fault.code && job->active &&
+            job->due_ns && (!due || job->due_ns < due)) {
+            due = job->due_ns;
+        }
+    }
+    return due;
 }
 
 static void finish_reset(Q35Asic *asic, Q35Queue *queue)
 {
+    if (queue->stuck) {
+        return;
+    }
+    if (queue->job.active && queue->job.due_ns) {
+        asic->paced_ns = 0; /* the array is free again, for all that comes now */
+    }
     queue->state = Q35_QUEUE_DISABLED;
     queue->head = queue->tail = 0;
     queue->fault = (Q35Fault){ 0 };
@@ -295,6 +351,8 @@ void q35_queue_work(Q35Worker *worker, Q35Queue *queue)
     queue->workers++;
     if (queue->fault.code || (queue->job.active && queue->job.fault.code)) {
         publish_fault(asic, queue);
+    } else if (queue->job.active && queue->job.due_ns) {
+        complete(asic, queue);
     } else if (!queue->job.active) {
         fetch(asic, queue);
     } else if (!queue->job.prepared) {

@@ -71,6 +71,7 @@ void q35_regs_reset(Q35Asic *asic)
     asic->faulted = 0;
     asic->notifications = 0;
     asic->coalesce_deadline_ns = 0;
+    asic->paced_ns = 0;
     asic->time_base_ns = asic->host.now_ns(asic->host.opaque);
     asic->time_latch = 0;
 }
@@ -138,6 +139,7 @@ static void write_card(Q35Asic *asic, uint32_t offset, uint32_t value)
         return;
     case Q35_REG_CONTROL:
         if (value & Q35_CONTROL_RESET) {
+            asic->stuck = asic->defects & Q35_DEFECT_CARD_RESET_FAILS;
             q35_card_reset(asic);
             return;
         }
@@ -194,6 +196,7 @@ static void write_queue(Q35Asic *asic, Q35Queue *queue, uint32_t offset, uint32_
     if (offset != Q35_QREG_CONTROL) {
         queue->regs[offset / 4] = value & queue_mask[offset / 4];
     } else if (value & Q35_QCONTROL_RESET) {
+        queue->stuck = asic->defects & Q35_DEFECT_RESET_FAILS;
         q35_queue_reset(asic, queue);
     } else if (value & Q35_QCONTROL_ENABLE) {
         q35_queue_enable(asic, queue);
@@ -262,6 +265,7 @@ uint32_t q35_asic_read(Q35Asic *asic, uint32_t offset)
     } else if (offset >= Q35_VM_OFFSET && vm < Q35_VMS) {
         value = read_vm(asic, vm, offset % Q35_VM_STRIDE);
     }
+    value = q35_defects_read(asic, offset, value);
     pthread_mutex_unlock(&asic->lock);
     return value;
 }
@@ -273,8 +277,8 @@ void q35_asic_write(Q35Asic *asic, uint32_t offset, uint32_t value)
     uint32_t bell = (offset - Q35_DOORBELL_OFFSET) / Q35_DOORBELL_STRIDE;
 
     pthread_mutex_lock(&asic->lock);
-    if (asic->resetting) {
-        ; /* deaf until STATUS says READY again */
+    if (asic->resetting || (asic->defects & Q35_DEFECT_DEAD)) {
+        ; /* deaf: until STATUS says READY again, or for good */
     } else if (offset < Q35_QUEUE_OFFSET) {
         write_card(asic, offset, value);
     } else if (offset >= Q35_DOORBELL_OFFSET) {

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "engine.h"
 
@@ -26,7 +27,7 @@ static Q35Queue *pick(Q35Asic *asic)
 {
     Q35Queue *best = NULL, *queue;
 
-    if (asic->paused) {
+    if (asic->paused || (asic->defects & Q35_DEFECT_DEAD)) {
         return NULL;
     }
     for (queue = asic->queue; queue < asic->queue + asic->config.queues; queue++) {
@@ -35,6 +36,27 @@ static Q35Queue *pick(Q35Asic *asic)
         }
     }
     return best;
+}
+
+/* Until somebody says that there is something to do, or a job is due. */
+static void wait_for_work(Q35Asic *asic)
+{
+    uint64_t due = q35_queues_due_ns(asic), now = asic->host.now_ns(asic->host.opaque);
+    bool halted = asic->paused || (asic->defects & Q35_DEFECT_DEAD);
+    struct timespec until;
+
+    if (!due || halted) {
+        pthread_cond_wait(&asic->work, &asic->lock);
+    } else if (now < due) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += (due - now) / 1000000000;
+        until.tv_nsec += (due - now) % 1000000000;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_sec++;
+            until.tv_nsec -= 1000000000;
+        }
+        pthread_cond_timedwait(&asic->work, &asic->lock, &until);
+    }
 }
 
 static void *worker_thread(void *opaque)
@@ -52,7 +74,7 @@ static void *worker_thread(void *opaque)
         if (queue) {
             q35_queue_work(worker, queue);
         } else {
-            pthread_cond_wait(&asic->work, &asic->lock);
+            wait_for_work(asic);
         }
     }
     pthread_mutex_unlock(&asic->lock);
@@ -71,7 +93,7 @@ void q35_card_reset_finish(Q35Asic *asic)
 {
     uint32_t i;
 
-    if (!asic->resetting) {
+    if (!asic->resetting || asic->stuck) {
         return;
     }
     for (i = 0; i < asic->config.queues; i++) {
@@ -90,6 +112,7 @@ void q35_card_reset(Q35Asic *asic)
 
     asic->resetting = true;
     for (i = 0; i < asic->config.queues; i++) {
+        asic->queue[i].stuck = false;
         if (asic->queue[i].state != Q35_QUEUE_DISABLED) {
             q35_queue_reset(asic, &asic->queue[i]);
         }
@@ -100,6 +123,7 @@ void q35_card_reset(Q35Asic *asic)
 void q35_asic_reset(Q35Asic *asic)
 {
     pthread_mutex_lock(&asic->lock);
+    asic->stuck = false;
     q35_card_reset(asic);
     while (asic->resetting) {
         pthread_cond_wait(&asic->quiet, &asic->lock);
@@ -138,27 +162,28 @@ void q35_asic_resume(Q35Asic *asic)
     pthread_mutex_unlock(&asic->lock);
 }
 
-static bool restore_queue(Q35Asic *asic, Q35Queue *queue)
+static bool restore_queue(Q35Queue *queue)
 {
     Q35Job *job = &queue->job, saved = *job;
     uint32_t field;
 
-    if (queue->state > Q35_QUEUE_FAULTED || queue->vm >= Q35_VMS || queue->priority > 3) {
+    if (queue->state > Q35_QUEUE_RESETTING || queue->vm >= Q35_VMS || queue->priority > 3) {
         return false;
     }
     if (!queue->fault.code && (queue->ring_order > Q35_RING_ORDER_MAX ||
                                queue->tail - queue->head > 1u << queue->ring_order)) {
         return false;
     }
+    queue->stuck = queue->state == Q35_QUEUE_RESETTING; /* else it would be done */
     if (!job->active) {
         return true;
     }
     if (q35_desc_check(&job->desc, &field)) {
         return false;
     }
-    q35_job_plan(asic, job);
+    q35_job_plan(job);
     return saved.round < job->rounds && saved.part <= job->parts &&
-           (saved.part < job->parts || saved.fault.code);
+           (saved.part < job->parts || saved.fault.code || saved.due_ns);
 }
 
 bool q35_asic_restored(Q35Asic *asic)
@@ -169,7 +194,7 @@ bool q35_asic_restored(Q35Asic *asic)
     pthread_mutex_lock(&asic->lock);
     q35_regs_restored(asic);
     for (i = 0; i < asic->config.queues; i++) {
-        good = good && restore_queue(asic, &asic->queue[i]);
+        good = good && restore_queue(&asic->queue[i]);
     }
     for (i = 0; i < Q35_VMS; i++) {
         asic->vm[i].generation = ++asic->generation;
@@ -254,12 +279,12 @@ int q35_asic_init(Q35Asic *asic, const Q35Config *config, const Q35Host *host)
     uint32_t i;
     int err;
 
-    *asic = (Q35Asic){ .config = *config, .host = *host };
+    *asic = (Q35Asic){ .config = *config, .host = *host, .defects = config->defects };
     pthread_mutex_init(&asic->lock, NULL);
-    pthread_cond_init(&asic->work, NULL);
     pthread_cond_init(&asic->quiet, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&asic->work, &monotonic);
     pthread_cond_init(&asic->coalesce, &monotonic);
     pthread_condattr_destroy(&monotonic);
     q35_regs_reset(asic);

@@ -29,23 +29,41 @@ static uint64_t transfer(const Q35Config *config, uint64_t bytes, uint32_t gbps)
     return div_up(bytes * config->clock_mhz, 1000ull * gbps);
 }
 
+static uint64_t array_cycles(const Q35Config *config, const Q35Job *job)
+{
+    const struct q35_hw_gemm *g = &job->desc.gemm;
+
+    return job->desc.op != Q35_OP_GEMM ?
+               0 :
+               div_up((uint64_t)g->m * q35_div_up(g->n, Q35_BLOCK_N) * Q35_BLOCK_N *
+                          q35_div_up(g->k, Q35_TILE_K) * Q35_TILE_K,
+                      config->lanes);
+}
+
+static uint64_t job_cycles(const Q35Config *config, const Q35Job *job)
+{
+    uint64_t memory = transfer(config, job->memory_bytes, config->memory_gbps);
+    uint64_t link = transfer(config, job->link_bytes, config->link_gbps);
+
+    return max(max(array_cycles(config, job), 1), max(memory, link));
+}
+
+uint64_t q35_timing_ns(const Q35Config *config, const Q35Job *job)
+{
+    return div_up(job_cycles(config, job) * 1000, config->clock_mhz);
+}
+
 void q35_timing_charge(const Q35Config *config, const Q35Job *job, Q35Counters *counters)
 {
     const struct q35_hw_gemm *g = &job->desc.gemm;
     uint64_t *value = counters->value;
-    uint64_t array = 0, cycles;
+    uint64_t cycles = job_cycles(config, job);
 
     if (job->desc.op == Q35_OP_GEMM) {
-        array = div_up((uint64_t)g->m * q35_div_up(g->n, Q35_BLOCK_N) * Q35_BLOCK_N *
-                           q35_div_up(g->k, Q35_TILE_K) * Q35_TILE_K,
-                       config->lanes);
         value[Q35_MACS] += (uint64_t)g->m * g->n * g->k;
     }
-    cycles = max(array, max(transfer(config, job->memory_bytes, config->memory_gbps),
-                            transfer(config, job->link_bytes, config->link_gbps)));
-    cycles = max(cycles, 1);
     value[Q35_CYCLES] += cycles;
-    value[Q35_STALLS] += cycles - array;
+    value[Q35_STALLS] += cycles - array_cycles(config, job);
     value[Q35_MEMORY_BYTES] += job->memory_bytes;
     value[Q35_LINK_BYTES] += job->link_bytes;
     value[Q35_JOBS]++;

@@ -354,7 +354,7 @@ static inline void card_init(struct card *c, uint32_t queues, uint32_t threads)
 		.clock_mhz = 1000,
 		.memory_gbps = 100,
 		.link_gbps = 10,
-		.hang_fill = true,
+		.defects = Q35_DEFECT_HANG_FILL,
 	};
 
 	memset(c, 0, sizeof(*c));
