@@ -4,8 +4,9 @@
  *
  * Without VBMI a table of 256 bytes takes 31 shuffles and blends. It is quicker to look up two
  * codes at a time by scalar loads: an even position's window and the following odd one's overlap
- * and make 11 bits, so a table of 2048 pairs, 4 KiB, holds the whole codebook. Rows of any number
- * then multiply from the decoded piece in the first-level cache.
+ * and make 11 bits, so a table of 2048 pairs, 4 KiB, holds the whole codebook. Codebooks of which
+ * only 4 to 6 bits of the window matter take 1 to 7 shuffles and blends for 32 codes; those are
+ * quicker. Rows of any number then multiply from the decoded piece in the first-level cache.
  *
  * vpmaddubsw multiplies unsigned by signed bytes and saturates the sum of two products at 16 bits.
  * |code| times the activation with the code's sign is exact: 2 * 128 * 127 < 2^15.
@@ -22,6 +23,7 @@
 
 #define inline_always static inline __attribute__((always_inline))
 
+#define SHUFFLE_BITS 6 /* wider windows are quicker by pairs */
 #define PAIR_BITS 11
 #define PAIR_STEP (Q35_EVEN_BITS + Q35_ODD_BITS)
 #define PANEL_ROWS 64
@@ -29,7 +31,18 @@
 #define UNIT_ROWS 4
 #define UNIT_N 8 /* outputs of a unit: two registers of codes, 8 of sums */
 
+struct cut { /* of windows out of quadwords: words that hold them, and how far up they go */
+	__m256i bytes, shift;
+};
+
+struct shuffler {
+	unsigned int bits;
+	__m256i table[2][4]; /* even, odd; for at most SHUFFLE_BITS */
+	struct cut cut[2][2]; /* of a quadword's first output and second one */
+};
+
 struct panel {
+	struct shuffler shuffler;
 	/* As pairs; natural order of inputs, 4 pairs an output. */
 	uint16_t codes[PIECE_K / Q35_TILE_K][Q35_BLOCK_N][4] __attribute__((aligned(32)));
 	int32_t acc[PANEL_ROWS][Q35_BLOCK_N]; /* of a segment longer than a piece */
@@ -96,12 +109,145 @@ static void decode_tile(const uint16_t *pair, const uint8_t *tile, uint16_t *cod
 	}
 }
 
+/* Codes of 32 windows by shuffles of 2^(bits - 4) tables of 16; bits is a constant. */
+inline_always __m256i look_up(const __m256i *table, __m256i window, int bits)
+{
+	__m256i low, code[4];
+	int i, b;
+
+	window = _mm256_srli_epi16(window, 8 - bits); /* drops the bits that do not matter */
+	low = _mm256_and_si256(window, _mm256_set1_epi8(15));
+#pragma GCC unroll 4
+	for (i = 0; i < 1 << (bits - 4); i++)
+		code[i] = _mm256_shuffle_epi8(_mm256_load_si256(&table[i]), low);
+#pragma GCC unroll 4
+	for (b = 4; b < bits; b++)
+#pragma GCC unroll 4
+		for (i = 0; i < 1 << (bits - 1 - b); i++)
+			code[i] = _mm256_blendv_epi8(code[2 * i], code[2 * i + 1],
+						     _mm256_slli_epi16(window, 7 - b));
+	return code[0];
+}
+
+/* The bytes from the one before a quadword's first bit on, of quadwords 2 q and 2 q + 1. */
+inline_always __m128i load_quadwords(const uint8_t *tile, int q)
+{
+	if (q == 0)
+		return _mm_insert_epi8(_mm_slli_si128(_mm_loadu_si128((const __m128i *)tile), 1),
+				       tile[Q35_TILE_BYTES - 1], 0);
+	if (q == 3) /* stays within the tile */
+		return _mm_srli_si128(
+			_mm_loadu_si128((const __m128i *)(tile + Q35_TILE_BYTES - 16)), 1);
+	return _mm_loadu_si128((const __m128i *)(tile + 14 * q - 1));
+}
+
+/* As many bits of 32 windows: those of even quarters of the outputs, then the others, alternate. */
+inline_always __m256i cut_windows(const struct cut cut[2], __m256i bits)
+{
+	__m256i first = _mm256_mullo_epi16(_mm256_shuffle_epi8(bits, cut[0].bytes), cut[0].shift);
+	__m256i second = _mm256_mullo_epi16(_mm256_shuffle_epi8(bits, cut[1].bytes), cut[1].shift);
+
+	return _mm256_or_si256(_mm256_srli_epi16(first, 8),
+			       _mm256_andnot_si256(_mm256_set1_epi16(0xff), second));
+}
+
+inline_always void shuffle_tile(const struct shuffler *s, const uint8_t *tile, uint16_t *codes,
+				int bits)
+{
+	const __m256i low = _mm256_set1_epi16(0xff);
+	__m256i quads, even, odd, first, second, a, b;
+	int half;
+
+#pragma GCC unroll 2
+	for (half = 0; half < 2; half++, codes += Q35_TILE_WEIGHTS / 4) {
+		quads = _mm256_set_m128i(load_quadwords(tile, 2 * half + 1),
+					 load_quadwords(tile, 2 * half));
+		even = look_up(s->table[0], cut_windows(s->cut[0], quads), bits);
+		odd = look_up(s->table[1], cut_windows(s->cut[1], quads), bits);
+		first = _mm256_or_si256(_mm256_and_si256(even, low), _mm256_slli_epi16(odd, 8));
+		second = _mm256_or_si256(_mm256_srli_epi16(even, 8), _mm256_andnot_si256(low, odd));
+		a = _mm256_unpacklo_epi64(first, second);
+		b = _mm256_unpackhi_epi64(first, second);
+		_mm256_storeu_si256((__m256i *)codes, _mm256_permute2x128_si256(a, b, 0x20));
+		_mm256_storeu_si256((__m256i *)(codes + 16), _mm256_permute2x128_si256(a, b, 0x31));
+	}
+}
+
+/* How many of a window's newest bits matter, at least 4. */
+static unsigned int window_bits(const int8_t *codebook)
+{
+	unsigned int bits = Q35_WINDOW_BITS, i, half;
+
+	for (; bits > 4; bits--) {
+		half = 1 << (bits - 1);
+		for (i = 0; i < 512; i++)
+			if (codebook[i] != codebook[i & ~half])
+				return bits;
+	}
+	return bits;
+}
+
+static void init_shuffler(struct shuffler *s, const int8_t *codebook)
+{
+	unsigned int parity, i, j, h, offset;
+	int8_t table[1 << (SHUFFLE_BITS - 4)][16];
+	uint8_t bytes[32];
+	uint16_t shift[16];
+
+	s->bits = window_bits(codebook);
+	if (s->bits > SHUFFLE_BITS)
+		return;
+	for (parity = 0; parity < 2; parity++) {
+		for (i = 0; i < 1u << s->bits; i++)
+			table[i / 16][i % 16] =
+				codebook[256 * parity + reverse_byte(i << (8 - s->bits))];
+		for (i = 0; i < 1u << (s->bits - 4); i++)
+			s->table[parity][i] = _mm256_broadcastsi128_si256(
+				_mm_loadu_si128((const __m128i *)table[i]));
+		for (h = 0; h < 2; h++) {
+			for (i = 0; i < 4; i++) { /* of quadwords; two share a register's half */
+				for (j = 0; j < 4; j++) {
+					offset = (4 * h + j) * PAIR_STEP + (parity ? 7 : 4);
+					bytes[8 * i + 2 * j] = i % 2 * 7 + offset / 8;
+					bytes[8 * i + 2 * j + 1] = i % 2 * 7 + offset / 8 + 1;
+					shift[4 * i + j] = 1 << (8 - offset % 8);
+				}
+			}
+			s->cut[parity][h].bytes = _mm256_loadu_si256((const __m256i *)bytes);
+			s->cut[parity][h].shift = _mm256_loadu_si256((const __m256i *)shift);
+		}
+	}
+}
+
+inline_always void shuffle_piece(const struct job *j, struct panel *panel, uint32_t k, uint32_t end,
+				 int bits)
+{
+	const uint8_t *tile = j->tiles + (size_t)(k / Q35_TILE_K) * Q35_BLOCK_BYTES;
+	uint16_t(*codes)[Q35_BLOCK_N][4] = panel->codes;
+	unsigned int t;
+
+	for (; k < end; k += Q35_TILE_K, codes++)
+		for (t = 0; t < Q35_BLOCK_TILES; t++, tile += Q35_TILE_BYTES)
+			shuffle_tile(&panel->shuffler, tile, codes[0][t * Q35_TILE_N], bits);
+}
+
 static void decode_piece(const struct job *j, struct panel *panel, uint32_t k, uint32_t end)
 {
 	const uint8_t *tile = j->tiles + (size_t)(k / Q35_TILE_K) * Q35_BLOCK_BYTES;
 	uint16_t(*codes)[Q35_BLOCK_N][4] = panel->codes;
 	unsigned int t;
 
+	switch (panel->shuffler.bits) {
+	case 4:
+		shuffle_piece(j, panel, k, end, 4);
+		return;
+	case 5:
+		shuffle_piece(j, panel, k, end, 5);
+		return;
+	case 6:
+		shuffle_piece(j, panel, k, end, 6);
+		return;
+	}
 	for (; k < end; k += Q35_TILE_K, codes++)
 		for (t = 0; t < Q35_BLOCK_TILES; t++, tile += Q35_TILE_BYTES)
 			decode_tile(panel->pair, tile, codes[0][t * Q35_TILE_N]);
@@ -278,6 +424,7 @@ static void gemm(const struct q35_product *p, const void *scratch, const uint8_t
 
 	j.has_zero = p->meta_flags & Q35_META_ZERO;
 	init_pairs(panel.pair, p->codebook);
+	init_shuffler(&panel.shuffler, p->codebook);
 	for (b = b0; b < b1; b++, j.tiles += block) {
 		j.n0 = b * Q35_BLOCK_N;
 		j.outputs = p->n - j.n0 < Q35_BLOCK_N ? p->n - j.n0 : Q35_BLOCK_N;
