@@ -55,7 +55,7 @@ check_checkpatch() {
 		patch "$common,$user" $(pick -v -e '^driver/' -e '^qemu-device/')
 	)
 	rm -f .checkpatch-camelcase.*
-	! grep -v '^total: ' <<<"$found"
+	! grep -v -e '^total: ' -e '^$' <<<"$found"
 }
 
 check_sparse() {

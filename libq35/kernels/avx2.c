@@ -48,8 +48,7 @@ struct panel {
 	int32_t acc[PANEL_ROWS][Q35_BLOCK_N]; /* of a segment longer than a piece */
 	float y[PANEL_ROWS][Q35_BLOCK_N];
 	float scale[Q35_BLOCK_N], zero[Q35_BLOCK_N]; /* of the segment */
-	uint16_t pair
-		[1 << PAIR_BITS]; /* even code in the low byte; bit 0 of the index is the oldest */
+	uint16_t pair[1 << PAIR_BITS]; /* even code low; bit 0 of the index is the oldest */
 };
 
 /* What is common to the segments of one product with one block. */

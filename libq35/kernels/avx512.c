@@ -303,8 +303,12 @@ static void multiply_few(const struct job *j, uint32_t m0, uint32_t rows)
 	}
 }
 
+struct tile_codes {
+	__m512i of[2][TILES]; /* even, odd */
+};
+
 struct panel {
-	__m512i codes[PIECE_K / Q35_TILE_K][2][TILES]; /* even, odd */
+	struct tile_codes codes[PIECE_K / Q35_TILE_K];
 	__m512i acc[PANEL_ROWS][TILES]; /* of a segment longer than a piece */
 	float y[PANEL_ROWS][Q35_BLOCK_N];
 };
@@ -314,15 +318,16 @@ inline_always void decode_piece(const struct job *j, struct panel *panel, uint32
 {
 	const struct decoder d = j->decoder;
 	const uint8_t *tiles = j->tiles + (size_t)(k / Q35_TILE_K) * Q35_BLOCK_BYTES;
-	__m512i(*codes)[2][TILES] = panel->codes, bits;
+	struct tile_codes *codes = panel->codes;
+	__m512i bits;
 	int t;
 
 	for (; k < end; k += Q35_TILE_K, tiles += Q35_BLOCK_BYTES, codes++) {
 #pragma GCC unroll 8
 		for (t = 0; t < TILES; t++) {
 			bits = load_tile(&d, tiles, t);
-			(*codes)[0][t] = look_up(&d, bits, 0, wide);
-			(*codes)[1][t] = look_up(&d, bits, 1, wide);
+			codes->of[0][t] = look_up(&d, bits, 0, wide);
+			codes->of[1][t] = look_up(&d, bits, 1, wide);
 		}
 	}
 }
@@ -348,7 +353,7 @@ inline_always void multiply_unit(const struct job *j, struct panel *panel, uint3
 										m0 + first + m)[s])
 					: panel->acc[first + m][t];
 	}
-	w = panel->codes[0][0];
+	w = panel->codes[0].of[0];
 	for (uint32_t i = k; i < end; i += Q35_TILE_K) {
 #pragma GCC unroll 8
 		for (parity = 0; parity < 2; parity++, w += TILES) {

@@ -115,6 +115,7 @@ static const int8_t s_lloyd[Q35_CODEBOOK_SIZE] = {
 		 5, 16, 27, 39, 52, 67, 85, 112),
 	TIMES_32(-88, -55, -31, -10, 10, 31, 55, 88),
 };
+
 /* clang-format on */
 
 const int8_t *q35_codebook(enum q35_format format)

@@ -51,7 +51,9 @@ static void walk_one(const struct q35_trellis *trellis, struct q35_walk *w, unsi
 
 	for (i = first; i < Q35_WALK; i++) {
 		any = w->target[i] == Q35_TARGET_ANY;
+		/* first is even, so that each step's input has been written */
 		step(trellis->level[any ? 2 : i % 2], any ? 0 : w->target[i], i % 2,
+		     /* cppcheck-suppress legacyUninitvar */
 		     i % 2 ? between : metric, i % 2 ? metric : between, w->from[i]);
 		if (i % 8 != 7)
 			continue;

@@ -116,8 +116,8 @@ static uint64_t host_now_ns(void *opaque)
 
 static void *guarded(size_t size)
 {
-	uint8_t *p = mmap(NULL, size + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			  -1, 0);
+	uint8_t *p =
+		mmap(NULL, size + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED || mprotect(p + size, PAGE, PROT_NONE))
 		abort();
@@ -149,10 +149,10 @@ static inline void wr64(struct card *c, uint32_t offset, uint64_t value)
 	wr(c, offset + 4, value >> 32);
 }
 
-#define QREG(q, reg) (Q35_QUEUE_OFFSET + (q) * Q35_QUEUE_STRIDE + Q35_QREG_##reg)
-#define VREG(v, reg) (Q35_VM_OFFSET + (v) * Q35_VM_STRIDE + Q35_VREG_##reg)
+#define QREG(q, reg) (Q35_QUEUE_OFFSET + (q)*Q35_QUEUE_STRIDE + Q35_QREG_##reg)
+#define VREG(v, reg) (Q35_VM_OFFSET + (v)*Q35_VM_STRIDE + Q35_VREG_##reg)
 #define QCOUNTER(q, counter) (QREG(q, COUNTERS) + Q35_COUNTER_##counter)
-#define DOORBELL(q) (Q35_DOORBELL_OFFSET + (q) * Q35_DOORBELL_STRIDE)
+#define DOORBELL(q) (Q35_DOORBELL_OFFSET + (q)*Q35_DOORBELL_STRIDE)
 
 static inline bool poll_reg(struct card *c, uint32_t offset, uint32_t value)
 {

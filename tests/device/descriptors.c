@@ -3,7 +3,8 @@
 #include "card.h"
 #include "kselftest_harness.h"
 
-FIXTURE(card) {
+FIXTURE(card)
+{
 	struct card c;
 	uint64_t va;
 	struct q35_hw_desc gemm;
@@ -15,7 +16,7 @@ FIXTURE_SETUP(card)
 
 	card_start(&self->c, 1, 1);
 	self->va = card_alloc(&self->c, 16 * PAGE, LOCAL);
-	self->gemm = (struct q35_hw_desc){ .op = Q35_OP_GEMM };
+	self->gemm = (struct q35_hw_desc){.op = Q35_OP_GEMM};
 	*g = (struct q35_hw_gemm){
 		.x_va = self->va,
 		.tiles_va = self->va + PAGE,
@@ -60,34 +61,32 @@ static bool refused(struct card *c, const struct q35_hw_desc *desc, uint32_t cod
 }
 
 /* Sets one field of desc to a bad value and restores it. */
-#define REFUSED(desc, member, value)                                                          \
-	do {                                                                                  \
-		struct q35_hw_desc bad = (desc);                                              \
-											      \
-		bad.member = (value);                                                         \
-		EXPECT_TRUE(refused(&self->c, &bad, Q35_FAULT_DESCRIPTOR,                     \
-				    offsetof(struct q35_hw_desc, member)))                    \
-			TH_LOG(#member " = " #value);                                         \
+#define REFUSED(desc, member, value)                                       \
+	do {                                                               \
+		struct q35_hw_desc bad = (desc);                           \
+		bad.member = (value);                                      \
+		EXPECT_TRUE(refused(&self->c, &bad, Q35_FAULT_DESCRIPTOR,  \
+				    offsetof(struct q35_hw_desc, member))) \
+		TH_LOG(#member " = " #value);                              \
 	} while (0)
 
 /* Each byte of a reserved array, which the fault names by its beginning. */
-#define REFUSED_BYTES(desc, member)                                                           \
-	do {                                                                                  \
-		struct q35_hw_desc bad = (desc);                                              \
-		size_t byte;                                                                  \
-											      \
-		for (byte = 0; byte < sizeof(bad.member); byte++) {                           \
-			bad.member[byte] = 0x80;                                              \
-			EXPECT_TRUE(refused(&self->c, &bad, Q35_FAULT_DESCRIPTOR,             \
-					    offsetof(struct q35_hw_desc, member)))            \
-				TH_LOG(#member "[%zu]", byte);                                \
-			bad.member[byte] = 0;                                                 \
-		}                                                                             \
+#define REFUSED_BYTES(desc, member)                                                \
+	do {                                                                       \
+		struct q35_hw_desc bad = (desc);                                   \
+		size_t byte;                                                       \
+		for (byte = 0; byte < sizeof(bad.member); byte++) {                \
+			bad.member[byte] = 0x80;                                   \
+			EXPECT_TRUE(refused(&self->c, &bad, Q35_FAULT_DESCRIPTOR,  \
+					    offsetof(struct q35_hw_desc, member))) \
+			TH_LOG(#member "[%zu]", byte);                             \
+			bad.member[byte] = 0;                                      \
+		}                                                                  \
 	} while (0)
 
 TEST_F(card, header)
 {
-	struct q35_hw_desc nop = { .op = Q35_OP_NOP };
+	struct q35_hw_desc nop = {.op = Q35_OP_NOP};
 	int bit;
 
 	for (bit = 3; bit < 16; bit++)
@@ -102,9 +101,8 @@ TEST_F(card, header)
 
 TEST_F(card, copy)
 {
-	struct q35_hw_desc desc = {
-		.op = Q35_OP_COPY, .copy = { .src_va = self->va, .dst_va = self->va, .size = 1 }
-	};
+	struct q35_hw_desc desc = {.op = Q35_OP_COPY,
+				   .copy = {.src_va = self->va, .dst_va = self->va, .size = 1}};
 
 	EXPECT_EQ(run(&self->c, 0, &desc), Q35_FAULT_NONE);
 	REFUSED(desc, copy.size, 0);
@@ -113,7 +111,7 @@ TEST_F(card, copy)
 
 TEST_F(card, fill)
 {
-	struct q35_hw_desc desc = { .op = Q35_OP_FILL, .fill = { .dst_va = self->va, .size = 4 } };
+	struct q35_hw_desc desc = {.op = Q35_OP_FILL, .fill = {.dst_va = self->va, .size = 4}};
 
 	EXPECT_EQ(run(&self->c, 0, &desc), Q35_FAULT_NONE);
 	REFUSED(desc, fill.dst_va, self->va + 2);
@@ -124,7 +122,7 @@ TEST_F(card, fill)
 
 TEST_F(card, fence)
 {
-	struct q35_hw_desc desc = { .op = Q35_OP_FENCE, .fence = { .va = self->va } };
+	struct q35_hw_desc desc = {.op = Q35_OP_FENCE, .fence = {.va = self->va}};
 
 	EXPECT_EQ(run(&self->c, 0, &desc), Q35_FAULT_NONE);
 	REFUSED(desc, fence.va, self->va + 4);
@@ -133,7 +131,7 @@ TEST_F(card, fence)
 
 TEST_F(card, timestamp)
 {
-	struct q35_hw_desc desc = { .op = Q35_OP_TIMESTAMP, .timestamp = { .va = self->va } };
+	struct q35_hw_desc desc = {.op = Q35_OP_TIMESTAMP, .timestamp = {.va = self->va}};
 
 	EXPECT_EQ(run(&self->c, 0, &desc), Q35_FAULT_NONE);
 	REFUSED(desc, timestamp.va, self->va + 4);
@@ -175,8 +173,8 @@ TEST_F(card, gemm_dimensions)
 
 TEST_F(card, gemm_types_and_modes)
 {
-	static const uint16_t blocks[] = { 1, 8, 16, 31, 33, 96, 127, 256, 0x8020 };
-	static const uint16_t groups[] = { 1, 32, 64, 129, 255, 512, 0x8080 };
+	static const uint16_t blocks[] = {1, 8, 16, 31, 33, 96, 127, 256, 0x8020};
+	static const uint16_t groups[] = {1, 32, 64, 129, 255, 512, 0x8080};
 	struct q35_hw_desc desc;
 	size_t i;
 
@@ -220,7 +218,7 @@ TEST_F(card, the_first_bad_field_is_named)
 /* Random garbage: some fault or other, or it even runs; the card lives on. */
 TEST_F(card, garbage_is_survived)
 {
-	struct q35_hw_desc desc, nop = { .op = Q35_OP_NOP };
+	struct q35_hw_desc desc, nop = {.op = Q35_OP_NOP};
 	struct card *c = &self->c;
 	uint64_t seed = 35;
 	int i, changes;

@@ -8,7 +8,8 @@
 #include "card.h"
 #include "kselftest_harness.h"
 
-FIXTURE(card) {
+FIXTURE(card)
+{
 	struct card c;
 	uint64_t seed;
 };
@@ -46,7 +47,7 @@ static uint32_t type_size(uint8_t type)
 
 static struct operand operand(struct card *c, size_t size, unsigned int place)
 {
-	struct operand o = { .size = size, .va = card_alloc(c, size, place) };
+	struct operand o = {.size = size, .va = card_alloc(c, size, place)};
 
 	if (posix_memalign(&o.p, 64, size))
 		abort();
@@ -102,7 +103,7 @@ static bool matches(struct card *c, uint64_t *seed, const struct shape *s, unsig
 	uint32_t x_stride = (s->k + s->gap) * x_size, aux_stride = (s->n + s->gap) * aux_size;
 	uint32_t y_stride = (s->n + s->gap) * y_size;
 	struct operand x, x_scale, tiles, meta, codebook, bias, aux, y;
-	struct q35_hw_desc desc = { .op = Q35_OP_GEMM };
+	struct q35_hw_desc desc = {.op = Q35_OP_GEMM};
 	struct q35_product p;
 	void *scratch, *result;
 	size_t size;
@@ -214,16 +215,15 @@ static bool matches(struct card *c, uint64_t *seed, const struct shape *s, unsig
 	return ok;
 }
 
-static const unsigned int places[] = { LOCAL, SYSTEM, SCATTERED, SYSTEM | SCATTERED };
+static const unsigned int places[] = {LOCAL, SYSTEM, SCATTERED, SYSTEM | SCATTERED};
 
-#define EXPECT_MATCHES(...)                                                                   \
-	do {                                                                                  \
-		const struct shape s = { __VA_ARGS__ };                                       \
-		size_t i;                                                                     \
-											      \
-		for (i = 0; i < ARRAY_SIZE(places); i++)                                      \
-			EXPECT_TRUE(matches(&self->c, &self->seed, &s, places[i]))            \
-				TH_LOG("placed %u: " #__VA_ARGS__, places[i]);                \
+#define EXPECT_MATCHES(...)                                                        \
+	do {                                                                       \
+		const struct shape s = {__VA_ARGS__};                              \
+		size_t i;                                                          \
+		for (i = 0; i < ARRAY_SIZE(places); i++)                           \
+			EXPECT_TRUE(matches(&self->c, &self->seed, &s, places[i])) \
+		TH_LOG("placed %u: " #__VA_ARGS__, places[i]);                     \
 	} while (0)
 
 TEST_F(card, shapes)
@@ -293,7 +293,7 @@ TEST_F(card, far_strides)
 	struct card *c = &self->c;
 	const uint64_t stride = 6 << 20;
 	uint64_t va = card_alloc(c, 4 * PAGE, LOCAL), row[5], x = card_alloc(c, 4 * PAGE, LOCAL);
-	struct q35_hw_desc desc = { .op = Q35_OP_GEMM };
+	struct q35_hw_desc desc = {.op = Q35_OP_GEMM};
 	float one = 1.0f, y;
 	uint16_t scale = 0x3c00; /* 1.0 in half precision */
 	int i;
@@ -305,8 +305,8 @@ TEST_F(card, far_strides)
 	card_poke(c, x, &one, 4);
 	for (i = 0; i < 5; i++) {
 		row[i] = VA_BASE + (512ull << 20) + i * stride;
-		*pte_of(c, row[i], 0) = frame_alloc(c, LOCAL) | Q35_PTE_VALID | Q35_PTE_LEAF |
-					Q35_PTE_WRITABLE;
+		*pte_of(c, row[i], 0) =
+			frame_alloc(c, LOCAL) | Q35_PTE_VALID | Q35_PTE_LEAF | Q35_PTE_WRITABLE;
 	}
 	desc.gemm = (struct q35_hw_gemm){
 		.x_va = x,
@@ -341,7 +341,7 @@ TEST_F(card, a_row_with_a_nan_leaves_its_neighbours_alone)
 	struct card *c = &self->c;
 	uint64_t va = card_alloc(c, 16 * PAGE, LOCAL), x = card_alloc(c, PAGE, LOCAL);
 	uint64_t y = card_alloc(c, PAGE, LOCAL);
-	struct q35_hw_desc desc = { .op = Q35_OP_GEMM };
+	struct q35_hw_desc desc = {.op = Q35_OP_GEMM};
 	float nan_value = NAN, out[3][8];
 	int i;
 
@@ -373,7 +373,7 @@ TEST_F(card, operands_end_where_memory_ends)
 {
 	struct card *c = &self->c;
 	const uint32_t n = 64, k = 8;
-	struct q35_hw_desc desc = { .op = Q35_OP_GEMM };
+	struct q35_hw_desc desc = {.op = Q35_OP_GEMM};
 	uint64_t va = card_alloc(c, 4 * PAGE, LOCAL), last_local, last_system;
 
 	last_local = VA_BASE + (256ull << 20);
@@ -410,18 +410,18 @@ static struct q35_hw_desc small_product(struct card *c)
 {
 	uint64_t va = card_alloc(c, 32 * PAGE, LOCAL);
 
-	return (struct q35_hw_desc){ .op = Q35_OP_GEMM,
-				     .gemm = { .x_va = card_alloc(c, 8 * PAGE, SYSTEM),
-					       .tiles_va = va,
-					       .meta_va = va + 16 * PAGE,
-					       .codebook_va = va + 20 * PAGE,
-					       .y_va = card_alloc(c, 8 * PAGE, LOCAL),
-					       .m = 10,
-					       .n = 100,
-					       .k = 300,
-					       .x_stride = 1200,
-					       .y_stride = 400,
-					       .window_bits = 8 } };
+	return (struct q35_hw_desc){.op = Q35_OP_GEMM,
+				    .gemm = {.x_va = card_alloc(c, 8 * PAGE, SYSTEM),
+					     .tiles_va = va,
+					     .meta_va = va + 16 * PAGE,
+					     .codebook_va = va + 20 * PAGE,
+					     .y_va = card_alloc(c, 8 * PAGE, LOCAL),
+					     .m = 10,
+					     .n = 100,
+					     .k = 300,
+					     .x_stride = 1200,
+					     .y_stride = 400,
+					     .window_bits = 8}};
 }
 
 TEST_F(card, counters_follow_the_roofline)

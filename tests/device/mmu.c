@@ -3,7 +3,8 @@
 #include "card.h"
 #include "kselftest_harness.h"
 
-FIXTURE(card) {
+FIXTURE(card)
+{
 	struct card c;
 };
 
@@ -19,12 +20,12 @@ FIXTURE_TEARDOWN(card)
 
 static struct q35_hw_desc copy(uint64_t dst, uint64_t src, uint64_t size)
 {
-	return (struct q35_hw_desc){ .op = Q35_OP_COPY, .copy = { src, dst, size, { 0 } } };
+	return (struct q35_hw_desc){.op = Q35_OP_COPY, .copy = {src, dst, size, {0}}};
 }
 
 static struct q35_hw_desc fence(uint64_t va, uint64_t value)
 {
-	return (struct q35_hw_desc){ .op = Q35_OP_FENCE, .fence = { .va = va, .value = value } };
+	return (struct q35_hw_desc){.op = Q35_OP_FENCE, .fence = {.va = va, .value = value}};
 }
 
 /* A fence at va on queue 0, which is reset afterwards; the fault that it meets. */
@@ -43,7 +44,7 @@ static uint32_t probe(struct card *c, uint64_t va, uint64_t *addr)
 
 TEST_F(card, copies_between_all_kinds_of_memory)
 {
-	static const unsigned int places[] = { LOCAL, SYSTEM, SCATTERED, SYSTEM | SCATTERED };
+	static const unsigned int places[] = {LOCAL, SYSTEM, SCATTERED, SYSTEM | SCATTERED};
 	const uint64_t size = 5 * PAGE + 1234;
 	struct card *c = &self->c;
 	uint8_t from[5 * PAGE + 1234], to[5 * PAGE + 1236];
@@ -75,8 +76,7 @@ TEST_F(card, a_large_page_maps_2_mib)
 	struct q35_hw_desc desc = copy(va + 0x1fff00, va + 0x123456, 256);
 	uint64_t addr;
 
-	*pte_of(c, va, 1) =
-		frame | Q35_PTE_VALID | Q35_PTE_WRITABLE | Q35_PTE_LOCAL | Q35_PTE_LEAF;
+	*pte_of(c, va, 1) = frame | Q35_PTE_VALID | Q35_PTE_WRITABLE | Q35_PTE_LOCAL | Q35_PTE_LEAF;
 	memset(c->memory + frame + 0x123456, 0xa5, 256);
 	ASSERT_EQ(run(c, 0, &desc), Q35_FAULT_NONE);
 	EXPECT_EQ(memcmp(c->memory + frame + 0x1fff00, c->memory + frame + 0x123456, 256), 0);
@@ -148,7 +148,7 @@ TEST_F(card, malformed_entries_are_not_valid)
 				bit = 52; /* the frame */
 			*pte_of(c, va, level) = good[level] | 1ull << bit;
 			ASSERT_EQ(probe(c, va, &addr), Q35_FAULT_UNMAPPED)
-				TH_LOG("level %d bit %d", level, bit);
+			TH_LOG("level %d bit %d", level, bit);
 		}
 		*pte_of(c, va, level) = good[level] & ~Q35_PTE_VALID;
 		EXPECT_EQ(probe(c, va, &addr), Q35_FAULT_UNMAPPED);
@@ -180,12 +180,8 @@ TEST_F(card, malformed_entries_are_not_valid)
 TEST_F(card, frames_where_no_memory_is_are_bus_faults)
 {
 	static const uint64_t bad[] = {
-		MEMORY_SIZE | Q35_PTE_LOCAL,
-		Q35_PTE_FRAME | Q35_PTE_LOCAL,
-		0,
-		SYSTEM_BASE - PAGE,
-		SYSTEM_BASE + SYSTEM_SIZE,
-		Q35_PTE_FRAME,
+		MEMORY_SIZE | Q35_PTE_LOCAL, Q35_PTE_FRAME | Q35_PTE_LOCAL, 0,
+		SYSTEM_BASE - PAGE,	     SYSTEM_BASE + SYSTEM_SIZE,	    Q35_PTE_FRAME,
 	};
 	struct card *c = &self->c;
 	uint64_t va = card_alloc(c, PAGE, LOCAL), addr, good;
@@ -195,10 +191,9 @@ TEST_F(card, frames_where_no_memory_is_are_bus_faults)
 	for (level = 0; level < Q35_LEVELS; level++) {
 		good = *pte_of(c, va, level);
 		for (i = 0; i < ARRAY_SIZE(bad); i++) {
-			*pte_of(c, va, level) =
-				bad[i] | (good & ~(Q35_PTE_FRAME | Q35_PTE_LOCAL));
+			*pte_of(c, va, level) = bad[i] | (good & ~(Q35_PTE_FRAME | Q35_PTE_LOCAL));
 			ASSERT_EQ(probe(c, va, &addr), Q35_FAULT_BUS)
-				TH_LOG("level %d frame %zu", level, i);
+			TH_LOG("level %d frame %zu", level, i);
 			EXPECT_EQ(addr, va);
 		}
 		*pte_of(c, va, level) = good;

@@ -3,7 +3,8 @@
 #include "card.h"
 #include "kselftest_harness.h"
 
-FIXTURE(card) {
+FIXTURE(card)
+{
 	struct card c;
 };
 
@@ -19,7 +20,7 @@ FIXTURE_TEARDOWN(card)
 
 TEST_F(card, nop_completes)
 {
-	struct q35_hw_desc desc = { .op = Q35_OP_NOP };
+	struct q35_hw_desc desc = {.op = Q35_OP_NOP};
 
 	EXPECT_EQ(run(&self->c, 0, &desc), Q35_FAULT_NONE);
 	EXPECT_EQ(rd(&self->c, QREG(0, HEAD)), 1);
@@ -32,7 +33,7 @@ TEST_F(card, fill_writes_its_range_and_nothing_else)
 	uint64_t va = card_alloc(c, size + 8, SYSTEM | SCATTERED), i;
 	struct q35_hw_desc desc = {
 		.op = Q35_OP_FILL,
-		.fill = { .dst_va = va + 4, .size = size, .value = 0x12345678 },
+		.fill = {.dst_va = va + 4, .size = size, .value = 0x12345678},
 	};
 	uint32_t value;
 
@@ -47,9 +48,10 @@ TEST_F(card, large_copy_in_parts)
 {
 	struct card *c = &self->c;
 	const uint64_t size = (4ull << 20) + 321;
-	uint64_t src = card_alloc(c, size, SCATTERED), dst = card_alloc(c, size, SYSTEM), i, seed = 1;
-	struct q35_hw_desc desc = { .op = Q35_OP_COPY,
-				    .copy = { .src_va = src, .dst_va = dst, .size = size } };
+	uint64_t src = card_alloc(c, size, SCATTERED), dst = card_alloc(c, size, SYSTEM), i,
+		 seed = 1;
+	struct q35_hw_desc desc = {.op = Q35_OP_COPY,
+				   .copy = {.src_va = src, .dst_va = dst, .size = size}};
 
 	for (i = 0; i < size; i++)
 		*card_byte(c, src + i) = random_u32(&seed);
@@ -68,8 +70,8 @@ TEST_F(card, overlapping_copy_is_survived)
 {
 	struct card *c = &self->c;
 	uint64_t va = card_alloc(c, 2 << 20, LOCAL);
-	struct q35_hw_desc desc = { .op = Q35_OP_COPY,
-				    .copy = { .src_va = va, .dst_va = va + 1, .size = 1 << 20 } };
+	struct q35_hw_desc desc = {.op = Q35_OP_COPY,
+				   .copy = {.src_va = va, .dst_va = va + 1, .size = 1 << 20}};
 
 	EXPECT_EQ(run(c, 0, &desc), Q35_FAULT_NONE);
 }
@@ -78,12 +80,12 @@ TEST_F(card, fence_and_timestamp_write_8_bytes)
 {
 	struct card *c = &self->c;
 	uint64_t va = card_alloc(c, PAGE, SYSTEM), before, after, value[4];
-	struct q35_hw_desc desc = { .op = Q35_OP_FENCE,
-				    .fence = { .va = va + 8, .value = 0x1122334455667788 } };
+	struct q35_hw_desc desc = {.op = Q35_OP_FENCE,
+				   .fence = {.va = va + 8, .value = 0x1122334455667788}};
 
 	ASSERT_EQ(run(c, 0, &desc), Q35_FAULT_NONE);
 	before = rd64(c, Q35_REG_TIME_LO);
-	desc = (struct q35_hw_desc){ .op = Q35_OP_TIMESTAMP, .timestamp = { .va = va + 16 } };
+	desc = (struct q35_hw_desc){.op = Q35_OP_TIMESTAMP, .timestamp = {.va = va + 16}};
 	ASSERT_EQ(run(c, 0, &desc), Q35_FAULT_NONE);
 	after = rd64(c, Q35_REG_TIME_LO);
 	card_peek(c, va, value, sizeof(value));
@@ -98,7 +100,7 @@ TEST_F(card, completion_is_written_back)
 {
 	struct card *c = &self->c;
 	struct q35_hw_writeback *w = c->queue[0].writeback;
-	struct q35_hw_desc desc = { .op = Q35_OP_NOP };
+	struct q35_hw_desc desc = {.op = Q35_OP_NOP};
 	int i;
 
 	for (i = 0; i < 5; i++)
@@ -121,9 +123,9 @@ TEST_F(card, completion_is_written_back)
 
 TEST_F(card, only_notify_and_irq_together_interrupt)
 {
-	static const uint16_t flags[] = { 0, Q35_DESC_BARRIER, Q35_DESC_NOTIFY, Q35_DESC_IRQ };
+	static const uint16_t flags[] = {0, Q35_DESC_BARRIER, Q35_DESC_NOTIFY, Q35_DESC_IRQ};
 	struct card *c = &self->c;
-	struct q35_hw_desc desc = { .op = Q35_OP_NOP };
+	struct q35_hw_desc desc = {.op = Q35_OP_NOP};
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(flags); i++) {
@@ -141,7 +143,7 @@ TEST_F(card, only_notify_and_irq_together_interrupt)
 TEST_F(card, interrupts_coalesce_up_to_a_count)
 {
 	struct card *c = &self->c;
-	struct q35_hw_desc desc = { .op = Q35_OP_NOP };
+	struct q35_hw_desc desc = {.op = Q35_OP_NOP};
 	uint64_t seqno = 0;
 	int i;
 
@@ -158,7 +160,7 @@ TEST_F(card, interrupts_coalesce_up_to_a_count)
 TEST_F(card, interrupts_wait_no_longer_than_the_time)
 {
 	struct card *c = &self->c;
-	struct q35_hw_desc desc = { .op = Q35_OP_NOP };
+	struct q35_hw_desc desc = {.op = Q35_OP_NOP};
 	uint64_t start = now_ns();
 
 	wr(c, Q35_REG_COALESCE, 20000u << 16 | 100);
@@ -178,8 +180,8 @@ TEST_F(card, writes_to_device_memory_are_told_to_the_host)
 {
 	struct card *c = &self->c;
 	uint64_t local = card_alloc(c, PAGE, LOCAL), sys = card_alloc(c, PAGE, SYSTEM);
-	struct q35_hw_desc desc = { .op = Q35_OP_FILL,
-				    .fill = { .dst_va = local, .size = 64, .value = 1 } };
+	struct q35_hw_desc desc = {.op = Q35_OP_FILL,
+				   .fill = {.dst_va = local, .size = 64, .value = 1}};
 
 	ASSERT_EQ(run(c, 0, &desc), Q35_FAULT_NONE);
 	EXPECT_EQ(c->written, 64);

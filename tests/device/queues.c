@@ -3,7 +3,8 @@
 #include "card.h"
 #include "kselftest_harness.h"
 
-FIXTURE(card) {
+FIXTURE(card)
+{
 	struct card c;
 };
 
@@ -17,14 +18,13 @@ FIXTURE_TEARDOWN(card)
 	ASSERT_TRUE(card_destroy(&self->c));
 }
 
-static const struct q35_hw_desc nop = { .op = Q35_OP_NOP };
+static const struct q35_hw_desc nop = {.op = Q35_OP_NOP};
 static const struct q35_hw_desc hang = {
-	.op = Q35_OP_FILL, .fill = { .dst_va = VA_BASE, .size = 4, .value = Q35_HANG_VALUE }
-};
+	.op = Q35_OP_FILL, .fill = {.dst_va = VA_BASE, .size = 4, .value = Q35_HANG_VALUE}};
 
 static struct q35_hw_desc fence(uint64_t va, uint64_t value)
 {
-	return (struct q35_hw_desc){ .op = Q35_OP_FENCE, .fence = { .va = va, .value = value } };
+	return (struct q35_hw_desc){.op = Q35_OP_FENCE, .fence = {.va = va, .value = value}};
 }
 
 /* Seconds of work, cut into parts. */
@@ -33,16 +33,16 @@ static struct q35_hw_desc long_product(struct card *c)
 	uint64_t va = card_alloc(c, 1 << 20, LOCAL);
 
 	/* Every row of x and y is the same one, so that little memory goes a long way. */
-	return (struct q35_hw_desc){ .op = Q35_OP_GEMM,
-				     .gemm = { .x_va = va,
-					       .tiles_va = va + 64 * PAGE,
-					       .meta_va = va + 8 * PAGE,
-					       .codebook_va = va + 16 * PAGE,
-					       .y_va = va + 32 * PAGE,
-					       .m = 131072,
-					       .n = 1024,
-					       .k = 1024,
-					       .window_bits = 8 } };
+	return (struct q35_hw_desc){.op = Q35_OP_GEMM,
+				    .gemm = {.x_va = va,
+					     .tiles_va = va + 64 * PAGE,
+					     .meta_va = va + 8 * PAGE,
+					     .codebook_va = va + 16 * PAGE,
+					     .y_va = va + 32 * PAGE,
+					     .m = 131072,
+					     .n = 1024,
+					     .k = 1024,
+					     .window_bits = 8}};
 }
 
 TEST_F(card, rings_wrap)
@@ -87,16 +87,13 @@ TEST_F(card, descriptors_complete_in_order)
 	int i;
 
 	for (i = 0; i < 30; i++) {
-		desc = (struct q35_hw_desc){
-			.op = Q35_OP_FILL,
-			.fill = { .dst_va = va, .size = 8 << 20, .value = i }
-		};
+		desc = (struct q35_hw_desc){.op = Q35_OP_FILL,
+					    .fill = {.dst_va = va, .size = 8 << 20, .value = i}};
 		queue_put(c, 0, &desc);
 	}
 	queue_ring(c, 0);
 	for (last = 0; last < 30;) {
-		uint64_t seqno =
-			__atomic_load_n(&c->queue[0].writeback->seqno, __ATOMIC_ACQUIRE);
+		uint64_t seqno = __atomic_load_n(&c->queue[0].writeback->seqno, __ATOMIC_ACQUIRE);
 
 		ASSERT_GE(seqno, last);
 		last = seqno;
@@ -309,8 +306,9 @@ TEST_F(card, queues_run_at_the_same_time)
 	EXPECT_TRUE(wait_seqno(c, 1, seqno));
 }
 
-/* One worker: what it does does not depend on how the host schedules several. */
-FIXTURE(one_worker) {
+/* With one worker nothing depends on how the host schedules several. */
+FIXTURE(one_worker)
+{
 	struct card c;
 };
 
@@ -328,7 +326,7 @@ FIXTURE_TEARDOWN(one_worker)
 TEST_F(one_worker, queues_of_one_priority_share_the_card)
 {
 	struct card *c = &self->c;
-	struct q35_hw_desc desc = long_product(c), stamp = { .op = Q35_OP_TIMESTAMP };
+	struct q35_hw_desc desc = long_product(c), stamp = {.op = Q35_OP_TIMESTAMP};
 	uint64_t va = card_alloc(c, PAGE, LOCAL), middle[4], end[4];
 	uint32_t q, i;
 
@@ -359,7 +357,7 @@ TEST_F(one_worker, higher_priority_goes_first)
 {
 	struct card *c = &self->c;
 	uint64_t va = card_alloc(c, PAGE, LOCAL), time[4];
-	struct q35_hw_desc desc = long_product(c), stamp = { .op = Q35_OP_TIMESTAMP };
+	struct q35_hw_desc desc = long_product(c), stamp = {.op = Q35_OP_TIMESTAMP};
 	uint32_t q, i;
 
 	desc.gemm.m = 16;
@@ -440,8 +438,8 @@ TEST_F(card, a_paused_card_goes_on_elsewhere)
 	struct card *c = &self->c;
 	const uint32_t size = 4 << 20;
 	uint64_t src = card_alloc(c, size, LOCAL), dst = card_alloc(c, size, SYSTEM), i, seqno = 0;
-	struct q35_hw_desc desc = { .op = Q35_OP_COPY,
-				    .copy = { .src_va = src, .dst_va = dst, .size = size } };
+	struct q35_hw_desc desc = {.op = Q35_OP_COPY,
+				   .copy = {.src_va = src, .dst_va = dst, .size = size}};
 	uint64_t seed = 3;
 
 	for (i = 0; i < size; i++)
@@ -506,10 +504,10 @@ TEST_F(card, impossible_states_are_refused)
 	EXPECT_FALSE(q35_asic_restored(&c->asic));
 	EXPECT_EQ(rd(c, QREG(0, STATE)), Q35_QUEUE_DISABLED);
 	c->asic.queue[0].state = Q35_QUEUE_RUNNING;
-	c->asic.queue[0].job = (Q35Job){ .active = true, .desc = nop, .part = 1 };
+	c->asic.queue[0].job = (Q35Job){.active = true, .desc = nop, .part = 1};
 	EXPECT_FALSE(q35_asic_restored(&c->asic));
 	c->asic.queue[0].state = Q35_QUEUE_RUNNING;
-	c->asic.queue[0].job = (Q35Job){ .active = true, .desc = { .op = 77 } };
+	c->asic.queue[0].job = (Q35Job){.active = true, .desc = {.op = 77}};
 	EXPECT_FALSE(q35_asic_restored(&c->asic));
 	c->asic.queue[0].ring_order = 31;
 	EXPECT_FALSE(q35_asic_restored(&c->asic));

@@ -3,7 +3,8 @@
 #include "card.h"
 #include "kselftest_harness.h"
 
-FIXTURE(card) {
+FIXTURE(card)
+{
 	struct card c;
 };
 
@@ -42,11 +43,11 @@ TEST_F(card, capabilities_tell_the_configuration)
 TEST_F(card, blocks_do_not_overlap_and_fit_the_bar)
 {
 	struct card *c = &self->c;
-	uint32_t queues_end = rd(c, Q35_REG_QUEUE_OFFSET) +
-			      Q35_QUEUES_MAX * rd(c, Q35_REG_QUEUE_STRIDE);
+	uint32_t queues_end =
+		rd(c, Q35_REG_QUEUE_OFFSET) + Q35_QUEUES_MAX * rd(c, Q35_REG_QUEUE_STRIDE);
 	uint32_t vms_end = rd(c, Q35_REG_VM_OFFSET) + Q35_VMS * rd(c, Q35_REG_VM_STRIDE);
-	uint32_t bells_end = rd(c, Q35_REG_DOORBELL_OFFSET) +
-			     Q35_QUEUES_MAX * rd(c, Q35_REG_DOORBELL_STRIDE);
+	uint32_t bells_end =
+		rd(c, Q35_REG_DOORBELL_OFFSET) + Q35_QUEUES_MAX * rd(c, Q35_REG_DOORBELL_STRIDE);
 
 	EXPECT_GE(rd(c, Q35_REG_QUEUE_STRIDE), Q35_QREG_COUNTERS + Q35_COUNTERS_SIZE);
 	EXPECT_LE(queues_end, rd(c, Q35_REG_VM_OFFSET));

@@ -27,12 +27,9 @@
 #define SHAPE_BYTES 16 /* NAME.q35_shape */
 
 static const char *const formats[] = {
-	[Q35_T8] = "t8",
-	[Q35_S_MINMAX] = "s-minmax",
-	[Q35_S_LLOYD] = "s-lloyd",
-	[Q35_T7] = "t7",
-	[Q35_T6] = "t6",
-	[Q35_T5] = "t5",
+	[Q35_T8] = "t8",	   [Q35_S_MINMAX] = "s-minmax",
+	[Q35_S_LLOYD] = "s-lloyd", [Q35_T7] = "t7",
+	[Q35_T6] = "t6",	   [Q35_T5] = "t5",
 	[Q35_T4] = "t4",
 };
 
