@@ -33,7 +33,7 @@ tools/vm/run.sh -t 300 -o "$build/vm/run" -f "$quantized:model.gguf" -- \
 	"dmesg | grep -o 'q35 0000.*'
 	echo '== Generating on the card, then on the CPU'
 	q35 generate /model.gguf --device /dev/accel/accel0 --prompt $(quoted "$prompt") \
-		--tokens ${Q35_TOKENS:-100} --compare cpu" | tee "$log" || {
+		--tokens ${Q35_TOKENS:-200} --compare cpu" | tee "$log" || {
 	status=$?
 	[ $status != 125 ] || fail "the guest did not finish; its console is in $build/vm/run/console.txt"
 	fail "q35 generate ended with status $status"
