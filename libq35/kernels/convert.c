@@ -79,3 +79,22 @@ uint16_t q35_f32_to_bf16(float f)
 		return u >> 16 | 0x40;
 	return (u + 0x7fff + (u >> 16 & 1)) >> 16;
 }
+
+void q35_widen(uint8_t type, const void *x, uint32_t k, uint32_t count, float *out)
+{
+	const uint16_t *half = (const uint16_t *)x + k;
+	uint32_t i;
+
+	switch (type) {
+	case Q35_HW_F16:
+		for (i = 0; i < count; i++)
+			out[i] = q35_f16_to_f32(half[i]);
+		break;
+	case Q35_HW_BF16:
+		for (i = 0; i < count; i++)
+			out[i] = q35_bf16_to_f32(half[i]);
+		break;
+	default:
+		memcpy(out, (const float *)x + k, count * sizeof(*out));
+	}
+}

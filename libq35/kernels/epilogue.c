@@ -82,25 +82,6 @@ static void activate(uint8_t activation, float *v, uint32_t count)
 	}
 }
 
-static void load(uint8_t type, const void *row, uint32_t n, uint32_t count, float *out)
-{
-	const uint16_t *half = (const uint16_t *)row + n;
-	uint32_t i;
-
-	switch (type) {
-	case Q35_HW_F16:
-		for (i = 0; i < count; i++)
-			out[i] = q35_f16_to_f32(half[i]);
-		break;
-	case Q35_HW_BF16:
-		for (i = 0; i < count; i++)
-			out[i] = q35_bf16_to_f32(half[i]);
-		break;
-	default:
-		memcpy(out, (const float *)row + n, count * sizeof(*out));
-	}
-}
-
 static void store(uint8_t type, void *row, uint32_t n, uint32_t count, const float *v)
 {
 	uint16_t *half = (uint16_t *)row + n;
@@ -154,7 +135,7 @@ static void finish(const struct q35_product *p, uint32_t m, uint32_t n, uint32_t
 			v[i] = v[i] + p->bias[n + i];
 	activate(p->activation, v, count);
 	if (p->combine != Q35_HW_COMBINE_NONE) {
-		load(p->aux_type, (const char *)p->aux + m * p->aux_stride, n, count, aux);
+		q35_widen(p->aux_type, (const char *)p->aux + m * p->aux_stride, n, count, aux);
 		combine(p->combine, aux, v, count);
 	}
 	unify_nans(v, count);

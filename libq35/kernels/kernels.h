@@ -73,4 +73,7 @@ uint16_t q35_f32_to_f16(float f);
 float q35_bf16_to_f32(uint16_t h);
 uint16_t q35_f32_to_bf16(float f);
 
+/* Elements k … k + count - 1 of a row of f32, f16 or bf16 (enum q35_hw_type) as f32. */
+void q35_widen(uint8_t type, const void *x, uint32_t k, uint32_t count, float *out);
+
 #endif /* Q35_KERNELS_H */

@@ -15,25 +15,6 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-static void load(uint8_t type, const void *x, uint32_t k, uint32_t count, float *out)
-{
-	const uint16_t *half = (const uint16_t *)x + k;
-	uint32_t i;
-
-	switch (type) {
-	case Q35_HW_F16:
-		for (i = 0; i < count; i++)
-			out[i] = q35_f16_to_f32(half[i]);
-		break;
-	case Q35_HW_BF16:
-		for (i = 0; i < count; i++)
-			out[i] = q35_bf16_to_f32(half[i]);
-		break;
-	default:
-		memcpy(out, (const float *)x + k, count * sizeof(*out));
-	}
-}
-
 /* The bits of max |x|: they sort as the numbers do, infinity and NaN last. */
 static int32_t max_bits(const float *x, uint32_t count)
 {
@@ -76,7 +57,7 @@ static int encode_block(const struct q35_product *p, const void *x, uint32_t k0,
 	uint32_t k;
 
 	for (k = k0; k < k1; k += CHUNK) {
-		load(p->x_type, x, k, min_u32(CHUNK, k1 - k), chunk);
+		q35_widen(p->x_type, x, k, min_u32(CHUNK, k1 - k), chunk);
 		b = max_bits(chunk, min_u32(CHUNK, k1 - k));
 		bits = b > bits ? b : bits;
 	}
@@ -88,7 +69,7 @@ static int encode_block(const struct q35_product *p, const void *x, uint32_t k0,
 		return 1;
 	for (k = k0; k < k1; k += CHUNK) {
 		if (k1 - k0 > CHUNK)
-			load(p->x_type, x, k, min_u32(CHUNK, k1 - k), chunk);
+			q35_widen(p->x_type, x, k, min_u32(CHUNK, k1 - k), chunk);
 		encode(chunk, min_u32(CHUNK, k1 - k), *scale, codes + k);
 	}
 	return 1;
