@@ -84,6 +84,9 @@ enum q35_format {
 	Q35_T4 = 6,
 };
 
+/* As users write it: "t8", "s-minmax". NULL: there is no such format; they are without gaps. */
+const char *q35_format_name(enum q35_format format);
+
 #define Q35_CODEBOOK_SIZE 512
 
 /*

@@ -7,6 +7,18 @@
 
 _Static_assert(Q35_CODEBOOK_SIZE == Q35_CODEBOOK_BYTES, "q35.h and format.h agree");
 
+const char *q35_format_name(enum q35_format format)
+{
+	static const char *const names[] = {
+		[Q35_T8] = "t8",	   [Q35_S_MINMAX] = "s-minmax",
+		[Q35_S_LLOYD] = "s-lloyd", [Q35_T7] = "t7",
+		[Q35_T6] = "t6",	   [Q35_T5] = "t5",
+		[Q35_T4] = "t4",
+	};
+
+	return (size_t)format < sizeof(names) / sizeof(names[0]) ? names[format] : NULL;
+}
+
 size_t q35_tiles_size(uint32_t n, uint32_t k)
 {
 	return q35_format_tiles_size(n, k);

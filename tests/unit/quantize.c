@@ -201,6 +201,17 @@ TEST(every_small_shape_is_quantized_and_comes_back)
 	}
 }
 
+TEST(formats_have_names_without_gaps)
+{
+	ASSERT_STREQ("t8", q35_format_name(Q35_T8));
+	ASSERT_STREQ("t4", q35_format_name(Q35_T4));
+	ASSERT_EQ(NULL, q35_format_name(Q35_T4 + 1));
+	ASSERT_EQ(NULL, q35_format_name(-1));
+	for (int f = 0; f <= Q35_T4; f++)
+		for (int g = 0; g < f; g++)
+			ASSERT_STRNE(q35_format_name(f), q35_format_name(g));
+}
+
 TEST(columns_of_one_value_keep_it)
 {
 	static const float value[] = {0, 1, -1, 0.1f, -0.3f, 1e4f, 1e6f, -5e6f, 3e-4f};

@@ -26,15 +26,6 @@
 #define CHECK_ELEMENTS 65536 /* of a copied tensor, looked at in one go */
 #define SHAPE_BYTES 16 /* NAME.q35_shape */
 
-static const char *const formats[] = {
-	[Q35_T8] = "t8",	   [Q35_S_MINMAX] = "s-minmax",
-	[Q35_S_LLOYD] = "s-lloyd", [Q35_T7] = "t7",
-	[Q35_T6] = "t6",	   [Q35_T5] = "t5",
-	[Q35_T4] = "t4",
-};
-
-#define FORMATS (sizeof(formats) / sizeof(formats[0]))
-
 struct item { /* of the output */
 	const struct q35_tensor *tensor;
 	const char *name;
@@ -206,7 +197,7 @@ static int describe(struct quantize *q)
 	if (!ret)
 		ret = q35_writer_u32(q->writer, "q35.version", 1);
 	if (!ret)
-		ret = q35_writer_string(q->writer, "q35.format", formats[q->format]);
+		ret = q35_writer_string(q->writer, "q35.format", q35_format_name(q->format));
 	if (!ret)
 		ret = q35_writer_u32(q->writer, "q35.window_bits", w.window_bits);
 	if (!ret)
@@ -408,7 +399,7 @@ static int summarize(struct quantize *q)
 
 		return print_json(json_pack(
 			"{s:s, s:I, s:f, s:f, s:o, s:I, s:I, s:f, s:O}", "format",
-			formats[q->format], "weights", (json_int_t)q->totals.weights,
+			q35_format_name(q->format), "weights", (json_int_t)q->totals.weights,
 			"bits_per_weight", bits, "ratio_to_f32", 32 / bits, "rmse_over_std", rmse,
 			"bytes_in", (json_int_t)in.st_size, "bytes_out", (json_int_t)out.st_size,
 			"seconds", seconds, "tensors", q->rows));
@@ -450,8 +441,9 @@ static int parse(struct quantize *q, int argc, char **argv)
 		{"threads", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
 		{"help", no_argument, NULL, 'h'},	   {0},
 	};
+	enum q35_format i;
+	const char *name;
 	uint64_t value;
-	size_t i;
 	int c;
 
 	opterr = 0;
@@ -461,11 +453,11 @@ static int parse(struct quantize *q, int argc, char **argv)
 			q->out = optarg;
 			break;
 		case 'f':
-			for (i = 0; i < FORMATS && strcmp(optarg, formats[i]); i++)
+			for (i = 0; (name = q35_format_name(i)) && strcmp(optarg, name); i++)
 				;
-			if (i == FORMATS)
+			if (!name)
 				return usage("quantize", "%s: no such format", optarg);
-			q->format = (enum q35_format)i;
+			q->format = i;
 			break;
 		case 't':
 			if (!parse_count(optarg, 1, 1024, &value))
