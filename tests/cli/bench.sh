@@ -37,7 +37,7 @@ test_quality_rows_are_well_formed() {
 	succeeds "$bench" quality -s 40x512 -o "$work/rows"
 	well_formed "$work/rows"
 	table_matches "$work/rows"
-	for row in "T8" "S min-max" "INT4 absmax, per column" "size of T8"; do
+	for row in "t8" "t4" "s-minmax" "INT4 absmax, per column" "size of t8"; do
 		grep -q "\"N(0,1) 40x512: $row\"" "$work/rows" || note "no $row"
 	done
 	[ "$(values limit_share "$work/rows" | awk '$1 + 0 > 1' | wc -l)" = 0 ] ||
@@ -51,7 +51,7 @@ test_quality_of_a_model() {
 	fi
 	succeeds "$bench" quality -s 16x64 -m "$model" -o "$work/rows"
 	well_formed "$work/rows"
-	grep -q "\"${model##*/}: T8\"" "$work/rows" || note "no T8"
+	grep -q "\"${model##*/}: t8\"" "$work/rows" || note "no t8"
 	try "$bench" quality -s 16x64 -m "$work/none"
 	[ "$status" = 1 ] || note "status $status"
 	grep -q "^q35-bench: $work/none: No such file" "$work/err" || note "$(cat "$work/err")"
@@ -61,7 +61,7 @@ test_gemv_rows_are_well_formed() {
 	succeeds "$bench" gemv -s 70x300 -t 1 -S 0.01 --working-set 1000000 -o "$work/rows"
 	well_formed "$work/rows"
 	table_matches "$work/rows"
-	grep -q '"T8, 70x300, m=1, threads=1, act_block=128"' "$work/rows" || note "no T8"
+	grep -q '"t8, 70x300, m=1, threads=1, act_block=128"' "$work/rows" || note "no t8"
 	succeeds "$bench" gemv -s 70x300 -t 1 -S 0.01 --working-set 1000 --ggml "$work/none"
 	grep -q "^q35-bench: no ggml to compare with: $work/none: " "$work/err" ||
 		note "$(cat "$work/err")"
@@ -72,7 +72,7 @@ test_gemm_rows_are_well_formed() {
 	well_formed "$work/rows"
 	table_matches "$work/rows"
 	for m in 1 8 32 128; do
-		grep -q "\"T8, 65x9, m=$m, threads=2, act_block=128\"" "$work/rows" || note "no m=$m"
+		grep -q "\"t8, 65x9, m=$m, threads=2, act_block=128\"" "$work/rows" || note "no m=$m"
 	done
 }
 
@@ -80,7 +80,7 @@ test_quantize_rows_are_well_formed() {
 	TMPDIR=$work succeeds "$bench" quantize -s 256x4096 -t 2 -S 0.01 -o "$work/rows"
 	well_formed "$work/rows"
 	table_matches "$work/rows"
-	grep -q '"S Lloyd-Max, threads=2, 256x4096"' "$work/rows" || note "no S"
+	grep -q '"s-lloyd, threads=2, 256x4096"' "$work/rows" || note "no s-lloyd"
 	grep -q 'memory at most' "$work/rows" || note "no memory"
 	rm "$work/out" "$work/err"
 	only "$work" rows

@@ -17,13 +17,16 @@ struct shape {
 	uint32_t n, k;
 };
 
+#define MODELS_MAX 8
+
 /* 0 and NULL stand for the benchmark's own choice. */
 struct options {
 	struct shape shape;
 	unsigned int threads; /* the most */
 	double seconds; /* for each setting that is measured */
 	uint64_t working_set; /* bytes of weights, to be far more than caches hold */
-	const char *model; /* a file with real weights */
+	const char *models[MODELS_MAX]; /* files with real weights */
+	size_t model_count;
 	const char *ggml; /* shared object of ggml/build.sh */
 	const char *output; /* JSON; NULL: none */
 	bool large;

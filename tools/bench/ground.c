@@ -12,6 +12,7 @@
 #define PIECES_PER_THREAD 4 /* as libq35's CPU backend has it */
 #define SPARE 65536 /* bytes past the end, for prefetching and rounding */
 #define SIXTEENTH 0x2c00 /* fp16 */
+#define LEAST_GROUP 128
 
 size_t q35_weights_bytes(uint32_t n, uint32_t k)
 {
@@ -26,7 +27,7 @@ int ground_open(struct ground *g, uint64_t working_set, const struct shape *larg
 
 	memset(g, 0, sizeof(*g));
 	g->size = working_set > room ? working_set : room;
-	g->meta_size = q35_meta_size(largest->n, largest->k, 0, Q35_META_ZERO);
+	g->meta_size = q35_meta_size(largest->n, largest->k, LEAST_GROUP, Q35_META_ZERO);
 	g->memory = map_memory(g->size + SPARE);
 	g->meta = malloc(g->meta_size);
 	if (!g->memory || !g->meta) {
@@ -149,42 +150,23 @@ static void q35_piece(void *context, size_t index)
 }
 
 /* What libq35's CPU backend does for a job. */
-static int run_q35(const struct ground *g, size_t turn, enum q35_format format,
-		   const struct q35_kernels *kernels, uint32_t outputs)
+int run_q35(void *contestant, size_t turn)
 {
-	struct work w = {.ground = g, .kernels = kernels, .product = product_of(g)};
-	struct q35_weights format_of;
+	const struct q35_contestant *c = contestant;
+	const struct ground *g = c->ground;
+	struct work w = {.ground = g, .kernels = c->kernels, .product = product_of(g)};
+	struct q35_weights weights;
 
-	q35_weights_init(&format_of, format, g->setting.n, g->setting.k);
-	w.product.n = outputs;
-	w.product.codebook = format_of.codebook;
-	w.product.meta_flags = format_of.meta_flags;
-	w.product.tiles = ground_weights(g, q35_weights_bytes(g->setting.n, g->setting.k), turn);
+	format_init(c->format, g->setting.n, g->setting.k, &weights);
+	if (w.product.n > c->outputs)
+		w.product.n = c->outputs;
+	w.product.codebook = weights.codebook;
+	w.product.group = weights.group;
+	w.product.meta_flags = weights.meta_flags;
+	w.product.tiles = ground_weights(g, q35_tiles_size(weights.n, weights.k), turn);
 	share(&w, w.product.m, prepare_piece);
 	share(&w, q35_div_up(w.product.n, Q35_BLOCK_N), q35_piece);
 	return DONE;
-}
-
-int run_t8(void *ground, size_t turn)
-{
-	const struct ground *g = ground;
-
-	return run_q35(g, turn, Q35_T8, q35_kernels_get(), g->setting.n);
-}
-
-int run_s(void *ground, size_t turn)
-{
-	const struct ground *g = ground;
-
-	return run_q35(g, turn, Q35_S_LLOYD, q35_kernels_get(), g->setting.n);
-}
-
-int run_scalar(void *ground, size_t turn)
-{
-	const struct ground *g = ground;
-
-	return run_q35(g, turn, Q35_T8, &q35_kernels_ref,
-		       g->setting.n < SCALAR_N ? g->setting.n : SCALAR_N);
 }
 
 static void int4_piece(void *context, size_t index)

@@ -97,7 +97,7 @@ static void print_help(void)
 	printf("\n"
 	       "  -o, --json FILE      write the rows there as well, as JSON\n"
 	       "  -s, --shape NxK      outputs times inputs, instead of the usual ones\n"
-	       "  -m, --model FILE     quality of real weights as well: GGUF or safetensors\n"
+	       "  -m, --model FILE     quality of real weights as well, GGUF or safetensors; repeatable\n"
 	       "  -t, --threads N      up to so many\n"
 	       "  -S, --seconds T      for each setting\n"
 	       "      --working-set B  bytes of weights in use; default: twice the last-level cache\n"
@@ -160,7 +160,9 @@ static int parse(int argc, char **argv, struct options *o)
 				return usage("not a shape: ", optarg);
 			break;
 		case 'm':
-			o->model = optarg;
+			if (o->model_count == MODELS_MAX)
+				return usage("too many models: ", optarg);
+			o->models[o->model_count++] = optarg;
 			break;
 		case 't':
 			if (!parse_integer(optarg, 1024, &value))

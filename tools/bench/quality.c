@@ -13,35 +13,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats.h"
 #include "ggml_peer.h"
 #include "int4_quality.h"
 #include "numbers.h"
 #include "q35.h"
-#include "q35_hw.h"
 #include "q35_model.h"
 #include "report.h"
 #include "threads.h"
 
 #define BLOCK 64 /* rows that a thread works on at a time */
 
-static const struct {
-	const char *name;
-	enum q35_format format;
-	uint16_t group;
-	uint8_t flags;
-} formats[] = {
-	{"T8", Q35_T8, 0, 0},
-	{"T8, groups of 256", Q35_T8, 256, Q35_META_MULTIPLIER},
-	{"T8, groups of 128", Q35_T8, 128, Q35_META_MULTIPLIER},
-	{"S min-max", Q35_S_MINMAX, 0, Q35_META_ZERO},
-	{"S Lloyd-Max", Q35_S_LLOYD, 0, Q35_META_ZERO},
-};
-
-#define FORMATS ((int)(sizeof(formats) / sizeof(formats[0])))
-/* The formats, then the kinds of INT4, then those of ggml, if it is there. */
-#define OF_INT4 FORMATS
-#define OF_GGML (OF_INT4 + INT4_KINDS)
-#define METHODS (OF_GGML + GGML_PEER_KINDS)
+/* The formats of libq35, then the kinds of INT4, then those of ggml, if it is there. */
+#define METHODS (FORMATS_MAX + INT4_KINDS + GGML_PEER_KINDS)
 #define GGML_ROWS 512 /* at most, spread over a matrix: some of ggml's kinds are slow to fit */
 
 static const char *const distributions[DISTRIBUTIONS] = {
@@ -61,8 +45,9 @@ struct bench {
 	struct report *report;
 	struct q35_pool *pool;
 	const struct ggml_peer *ggml; /* or NULL */
-	int methods;
+	struct format formats[FORMATS_MAX];
 	char ggml_names[GGML_PEER_KINDS][32];
+	int of_int4, of_ggml, methods; /* the first of each kind, all */
 
 	/* The matrix in hand. */
 	float *w;
@@ -76,9 +61,10 @@ struct bench {
 
 static const char *method_name(const struct bench *b, int method)
 {
-	if (method < OF_INT4)
-		return formats[method].name;
-	return method < OF_GGML ? int4_name(method - OF_INT4) : b->ggml_names[method - OF_GGML];
+	if (method < b->of_int4)
+		return b->formats[method].name;
+	return method < b->of_ggml ? int4_name(method - b->of_int4)
+				   : b->ggml_names[method - b->of_ggml];
 }
 
 /* ---- One matrix ---------------------------------------------------------------------------- */
@@ -94,24 +80,19 @@ static int read_rows(void *context, uint32_t row, uint32_t count, float *out)
 static int quantize(struct bench *b, int method)
 {
 	struct q35_quantize_options options = {
-		.format = formats[method].format,
+		.format = b->formats[method].format,
 		.threads = b->options->threads,
 		.read = read_rows,
 		.context = b,
 	};
 	struct q35_quantize_stats stats;
-	size_t tiles_size, meta_size;
 	struct q35_weights w;
 	void *tiles, *meta;
 	int ret = DONE;
 
-	q35_weights_init(&w, formats[method].format, b->shape.n, b->shape.k);
-	w.group = formats[method].group;
-	w.meta_flags = formats[method].flags;
-	tiles_size = q35_tiles_size(w.n, w.k);
-	meta_size = q35_meta_size(w.n, w.k, w.group, w.meta_flags);
-	tiles = malloc(tiles_size);
-	meta = malloc(meta_size);
+	format_init(&b->formats[method], b->shape.n, b->shape.k, &w);
+	tiles = malloc(q35_tiles_size(w.n, w.k));
+	meta = malloc(q35_meta_size(w.n, w.k, w.group, w.meta_flags));
 	if (!tiles || !meta)
 		ret = fail("out of memory");
 	else if (q35_quantize(&options, &w, tiles, meta, &stats))
@@ -120,7 +101,7 @@ static int quantize(struct bench *b, int method)
 	free(meta);
 	if (!ret) {
 		b->totals[method].errors += stats.error_squares;
-		b->totals[method].bits += 8.0 * (double)(tiles_size + meta_size);
+		b->totals[method].bits += 8.0 * (double)weights_bytes(&w);
 	}
 	return ret;
 }
@@ -156,8 +137,8 @@ static int measure_int4(struct bench *b, enum int4_kind kind)
 		int4_fit_levels(b->w, b->shape.n, b->shape.k, work.levels);
 	q35_parallel(b->pool, blocks, int4_block, &work);
 	for (i = 0; i < blocks; i++)
-		b->totals[OF_INT4 + kind].errors += work.errors[i];
-	b->totals[OF_INT4 + kind].bits += int4_bits(kind, b->shape.n, b->shape.k);
+		b->totals[b->of_int4 + (int)kind].errors += work.errors[i];
+	b->totals[b->of_int4 + (int)kind].bits += int4_bits(kind, b->shape.n, b->shape.k);
 	free(work.errors);
 	return DONE;
 }
@@ -192,7 +173,7 @@ static int measure_ggml(struct bench *b, int kind)
 {
 	const size_t rows = b->shape.n < GGML_ROWS ? b->shape.n : GGML_ROWS;
 	struct ggml_work work = {.bench = b, .kind = kind, .rows = rows};
-	struct totals *totals = &b->totals[OF_GGML + kind];
+	struct totals *totals = &b->totals[b->of_ggml + kind];
 	double sum = 0;
 	size_t i;
 
@@ -214,10 +195,10 @@ static int measure_ggml(struct bench *b, int kind)
 
 static int measure(struct bench *b, int method)
 {
-	if (method < OF_INT4)
+	if (method < b->of_int4)
 		return quantize(b, method);
-	return method < OF_GGML ? measure_int4(b, method - OF_INT4)
-				: measure_ggml(b, method - OF_GGML);
+	return method < b->of_ggml ? measure_int4(b, method - b->of_int4)
+				   : measure_ggml(b, method - b->of_ggml);
 }
 
 static int measure_matrix(struct bench *b)
@@ -247,7 +228,7 @@ static double error_of(const struct bench *b, int method)
 /* factor: of the limit, to 2^-bits; ABSENT if it is not known. */
 static int report_methods(struct bench *b, const char *what, double factor)
 {
-	int method, against = OF_INT4 + INT4_ABSMAX;
+	int method, against = b->of_int4 + INT4_ABSMAX;
 	double bits;
 
 	for (method = 0; method < b->methods; method++) {
@@ -257,7 +238,7 @@ static int report_methods(struct bench *b, const char *what, double factor)
 		if (isnan(b->totals[method].errors))
 			continue;
 		/* A format's codebook comes once, as in a file. */
-		bits = b->totals[method].bits + (method < FORMATS ? 8 * Q35_CODEBOOK_SIZE : 0);
+		bits = b->totals[method].bits + (method < b->of_int4 ? 8 * Q35_CODEBOOK_SIZE : 0);
 		bits /= b->weights;
 		row.value = error_of(b, method);
 		row.limit = 100 * factor * exp2(-bits);
@@ -341,18 +322,61 @@ static int measure_random(struct bench *b, struct shape dims, enum distribution 
 
 /* ---- A model ------------------------------------------------------------------------------- */
 
-/* What a product reads: as q35 quantize has it. */
+/* What a product reads, as q35 quantize has it; a single row is a constant of another kind. */
 static bool is_matrix(const struct q35_file *file, const struct q35_tensor *t)
 {
-	if (t->dims != 2 ||
+	if (t->dims != 2 || t->shape[0] < 2 ||
 	    (t->type != Q35_TENSOR_F32 && t->type != Q35_TENSOR_F16 && t->type != Q35_TENSOR_BF16))
 		return false;
 	return strcmp(t->name, "token_embd.weight") || !q35_file_find(file, "output.weight");
 }
 
-static int measure_tensor(struct bench *b, const struct q35_tensor *t)
+/* weights.sh marks tensors so whose rows are inputs, not outputs. */
+static bool is_transposed(const struct q35_file *file, const struct q35_tensor *t)
+{
+	const char *text;
+	size_t size;
+
+	return !q35_file_string(file, t->name, &text, &size);
+}
+
+static int transpose(struct bench *b)
+{
+	const struct shape from = b->shape;
+	float *w = malloc(sizeof(*w) * from.n * from.k);
+	size_t i, j;
+
+	if (!w)
+		return fail("no memory for a matrix of %u x %u", from.k, from.n);
+	for (i = 0; i < from.n; i++)
+		for (j = 0; j < from.k; j++)
+			w[j * from.n + i] = b->w[i * from.k + j];
+	free(b->w);
+	b->w = w;
+	b->shape = (struct shape){from.k, from.n};
+	return DONE;
+}
+
+/* Its row of the report: what T8 makes of it. */
+static int report_tensor(struct bench *b, const char *file, const struct q35_tensor *t,
+			 double errors, double variance)
+{
+	const size_t length = strlen(t->name), most = 60;
+	struct row row = {.unit = "% of std", .better = LOWER, .limit = ABSENT};
+
+	row.value = 100 * sqrt((b->totals[0].errors - errors) / (b->variance - variance));
+	if (!isfinite(row.value)) /* all weights are the same */
+		return DONE;
+	snprintf(row.name, sizeof(row.name), "%.24s, %s: t8", file,
+		 t->name + (length > most ? length - most : 0));
+	return report_add(b->report, &row) ? DONE : fail("out of memory");
+}
+
+static int measure_tensor(struct bench *b, const struct q35_file *file, const char *name,
+			  const struct q35_tensor *t)
 {
 	struct shape shape = {(uint32_t)t->shape[0], (uint32_t)t->shape[1]};
+	double errors = b->totals[0].errors, variance = b->variance;
 	int ret;
 
 	if (t->shape[0] > 131072 || t->shape[1] > 131072)
@@ -363,15 +387,17 @@ static int measure_tensor(struct bench *b, const struct q35_tensor *t)
 	progress("quality: %s", t->name);
 	if (q35_tensor_read(t, 0, shape.n, b->w))
 		ret = fail("%s", q35_error(NULL));
+	if (!ret && is_transposed(file, t))
+		ret = transpose(b);
 	if (!ret)
 		ret = measure_matrix(b);
 	free(b->w);
-	return ret;
+	return ret ? ret : report_tensor(b, name, t, errors, variance);
 }
 
 static int measure_model(struct bench *b, const char *path)
 {
-	const char *name = strrchr(path, '/');
+	const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
 	struct q35_file *file;
 	size_t i;
 	int ret = DONE;
@@ -381,11 +407,11 @@ static int measure_model(struct bench *b, const char *path)
 	begin(b);
 	for (i = 0; i < q35_file_tensors(file) && !ret; i++)
 		if (is_matrix(file, q35_file_tensor(file, i)))
-			ret = measure_tensor(b, q35_file_tensor(file, i));
+			ret = measure_tensor(b, file, name, q35_file_tensor(file, i));
 	q35_file_close(file);
 	if (!ret && !(b->variance > 0))
 		ret = fail("%s: no weights, or all the same", path);
-	return ret ? ret : report_methods(b, name ? name + 1 : path, ABSENT);
+	return ret ? ret : report_methods(b, name, ABSENT);
 }
 
 static int run(struct bench *b)
@@ -400,19 +426,22 @@ static int run(struct bench *b)
 		for (i = 0; i < 2 && !o->shape.n && !ret; i++)
 			ret = measure_random(b, shapes[i], d);
 	}
-	if (!o->model)
+	if (!o->model_count)
 		progress("quality: no real weights, --model names none");
-	else if (!ret)
-		ret = measure_model(b, o->model);
+	for (i = 0; i < o->model_count && !ret; i++)
+		ret = measure_model(b, o->models[i]);
 	return ret;
 }
 
-static void load_ggml(struct bench *b)
+static void list_methods(struct bench *b)
 {
 	int kind;
 
+	while (b->of_int4 < FORMATS_MAX && format_get((size_t)b->of_int4, &b->formats[b->of_int4]))
+		b->of_int4++;
+	b->of_ggml = b->of_int4 + INT4_KINDS;
 	b->ggml = ggml_peer_load(b->options->ggml);
-	b->methods = b->ggml ? METHODS : OF_GGML;
+	b->methods = b->of_ggml + (b->ggml ? GGML_PEER_KINDS : 0);
 	for (kind = 0; b->ggml && kind < GGML_PEER_KINDS; kind++)
 		snprintf(b->ggml_names[kind], sizeof(b->ggml_names[kind]), "ggml %s",
 			 b->ggml->kinds[kind].name);
@@ -425,7 +454,7 @@ static void print_note(void)
 	printf("The Q35 report's 7.97x against FP32 is exactly that of 4 bits a weight with an fp32 scale and\n"
 	       "zero-point for each column of 4096 (32 / %.4f = %.2f), so its 14.94 %% beside 16.72 %% for\n"
 	       "INT4 was not had at 3.5 bits: stored as 4 and 3 bits in turn, its min-max grid has the error\n"
-	       "of \"S min-max\" above, more than that of any INT4; what 3.5 bits do give is \"T8\".\n",
+	       "of \"s-minmax\" above, more than that of any INT4; what 3.5 bits do give is \"t8\".\n",
 	       packed, 32 / packed);
 }
 
@@ -436,7 +465,7 @@ int bench_quality(const struct options *options)
 
 	if (q35_pool_create(options->threads, &b.pool))
 		return fail("cannot start threads");
-	load_ggml(&b);
+	list_methods(&b);
 	b.report = report_create("Quality");
 	ret = b.report ? run(&b) : fail("out of memory");
 	if (!ret)

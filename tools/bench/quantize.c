@@ -11,24 +11,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "formats.h"
 #include "numbers.h"
-#include "q35.h"
+#include "q35_hw.h"
 #include "race.h"
 #include "report.h"
 
-#define SECONDS 8.0
+#define SECONDS 20.0
+#define LEAST_GROUP 128
 #define EXTRA_MB 64 /* what quantizing may take beyond its result */
-
-static const struct {
-	const char *name;
-	enum q35_format format;
-} formats[] = {
-	{"T8", Q35_T8},
-	{"S min-max", Q35_S_MINMAX},
-	{"S Lloyd-Max", Q35_S_LLOYD},
-};
-
-#define FORMATS (sizeof(formats) / sizeof(formats[0]))
 
 /* ---- Speed --------------------------------------------------------------------------------- */
 
@@ -40,9 +31,9 @@ struct matrix {
 
 struct contestant {
 	const struct matrix *matrix;
-	enum q35_format format;
+	struct format format;
 	unsigned int threads;
-	char name[32];
+	char name[48];
 };
 
 static int read_rows(void *context, uint32_t row, uint32_t count, float *out)
@@ -58,7 +49,7 @@ static int quantize(void *context, size_t turn)
 	const struct contestant *c = context;
 	const struct matrix *m = c->matrix;
 	struct q35_quantize_options options = {
-		.format = c->format,
+		.format = c->format.format,
 		.threads = c->threads,
 		.read = read_rows,
 		.context = (void *)m,
@@ -66,7 +57,7 @@ static int quantize(void *context, size_t turn)
 	struct q35_weights w;
 
 	(void)turn;
-	q35_weights_init(&w, c->format, m->shape.n, m->shape.k);
+	format_init(&c->format, m->shape.n, m->shape.k, &w);
 	if (q35_quantize(&options, &w, m->tiles, m->meta, NULL))
 		return fail("%s", q35_error(NULL));
 	return DONE;
@@ -80,7 +71,7 @@ static bool matrix_create(struct matrix *m, struct shape shape)
 	m->shape = shape;
 	m->weights = map_memory(sizeof(float) * count);
 	m->tiles = malloc(q35_tiles_size(shape.n, shape.k));
-	m->meta = malloc(q35_meta_size(shape.n, shape.k, 0, UINT8_MAX));
+	m->meta = malloc(q35_meta_size(shape.n, shape.k, LEAST_GROUP, Q35_META_ZERO));
 	if (!m->weights || !m->tiles || !m->meta)
 		return false;
 	numbers_seed(&random, 1, 0);
@@ -118,16 +109,16 @@ static int bench_speed(const struct options *options, const struct matrix *m, st
 	unsigned int threads, most = options->threads ? options->threads : online_cpus();
 	struct contestant all[RACE_MAX], *c;
 	struct race race = {0};
+	struct format format;
 	double one = ABSENT;
 	size_t f, i;
 	int ret;
 
-	for (f = 0; f < FORMATS; f++) {
+	for (f = 0; format_get(f, &format); f++) {
 		for (threads = 1; threads <= most && race.count < RACE_MAX; threads *= 2) {
 			c = &all[race.count];
-			*c = (struct contestant){m, formats[f].format, threads, ""};
-			snprintf(c->name, sizeof(c->name), "%s, threads=%u", formats[f].name,
-				 threads);
+			*c = (struct contestant){m, format, threads, ""};
+			snprintf(c->name, sizeof(c->name), "%s, threads=%u", format.name, threads);
 			race_enter(&race, c->name, quantize, c, 1e-6 * m->shape.n * m->shape.k);
 		}
 	}
@@ -244,7 +235,7 @@ static bool report_memory(struct report *report, const struct mapped *m, double 
 		.better = LOWER,
 	};
 
-	snprintf(row.name, sizeof(row.name), "T8, %ux%u, memory at most, from a mapped file",
+	snprintf(row.name, sizeof(row.name), "t8, %ux%u, memory at most, from a mapped file",
 		 m->shape.n, m->shape.k);
 	return report_add(report, &row);
 }

@@ -9,7 +9,7 @@
 
 #include "bench.h"
 
-#define RACE_MAX 24
+#define RACE_MAX 40
 
 struct racer {
 	const char *name;

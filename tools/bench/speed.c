@@ -16,8 +16,11 @@
 #include "openblas.h"
 #include "report.h"
 
-#define SECONDS 2.0
+#define SECONDS 3.0
 #define LEAST_WORKING_SET (256ull << 20)
+#define SCALAR "scalar"
+#define SCALAR_N 256 /* outputs */
+#define INT4 "own INT4"
 
 static const struct shape small_shapes[] = {{4096, 4096}, {11008, 4096}, {4096, 11008}};
 static const struct shape large_shapes[] = {{8192, 8192}, {28672, 8192}, {8192, 28672}};
@@ -38,17 +41,17 @@ struct bench {
 	unsigned int threads;
 	struct report *report;
 	struct ground ground;
+	bool int4; /* takes part */
 	char openblas[64];
+	struct format formats[FORMATS_MAX];
+	size_t format_count;
+	struct q35_contestant contestants[FORMATS_MAX + 1]; /* the last one the scalar one */
 	const struct ggml_peer *ggml; /* or NULL */
 	struct ggml_contestant ggml_contestants[GGML_CONTESTANTS];
 	size_t ggml_count;
 };
 
-/*
- * Twice the last-level cache, of which a virtual machine may see more than is its own; but no
- * more than an 8th of the memory.
- */
-static uint64_t working_set(const struct options *options)
+uint64_t working_set(const struct options *options)
 {
 	uint64_t pages = (uint64_t)sysconf(_SC_PHYS_PAGES);
 	uint64_t most = pages * (uint64_t)sysconf(_SC_PAGESIZE) / 8, size = LEAST_WORKING_SET;
@@ -103,13 +106,19 @@ static void enter_all(struct race *race, struct bench *b)
 	struct ground *g = &b->ground;
 	const struct setting *s = &g->setting;
 	double product = macs(s, s->n), bytes = 1e-9 * (double)q35_weights_bytes(s->n, s->k);
+	struct q35_contestant *c;
 	int kind;
 
-	race_enter(race, "T8", run_t8, g, product);
-	race_enter(race, "S", run_s, g, product);
-	race_enter(race, "scalar", run_scalar, g, macs(s, s->n < SCALAR_N ? s->n : SCALAR_N));
-	if (int4_supported())
-		race_enter(race, "own INT4", run_int4, g, product);
+	for (c = b->contestants; c < b->contestants + b->format_count; c++) {
+		*c = (struct q35_contestant){g, q35_kernels_get(), &b->formats[c - b->contestants],
+					     s->n};
+		race_enter(race, c->format->name, run_q35, c, product);
+	}
+	*c = (struct q35_contestant){g, &q35_kernels_ref, b->formats,
+				     s->n < SCALAR_N ? s->n : SCALAR_N};
+	race_enter(race, SCALAR, run_q35, c, macs(s, c->outputs));
+	if (b->int4)
+		race_enter(race, INT4, run_int4, g, product);
 	if (g->has_openblas)
 		race_enter(race, b->openblas, run_openblas, g, product);
 	race_enter(race, "read", run_read, g, bytes);
@@ -163,17 +172,22 @@ static int report_race(struct bench *b, const struct race *race)
 {
 	const struct setting *s = &b->ground.setting;
 	double gbytes = fmax(race_rate(race, "read"), race_rate(race, "read ahead"));
-	double multiply = race_rate(race, "multiply");
-	double q35 = limit_of(s, gbytes, multiply, q35_weights_bytes(s->n, s->k));
-	double int4 = limit_of(s, gbytes, multiply, int4_codes_size(s->n, s->k));
+	double multiply = race_rate(race, "multiply"), limit;
+	struct q35_weights w;
 	bool ok = true;
-	size_t i;
+	size_t f, i;
 
-	for (i = 0; i < b->ggml_count && ok; i++)
-		ok = add(b, race, "T8", b->ggml_contestants[i].name, q35);
-	ok = ok && add(b, race, "T8", "own INT4", q35) && add(b, race, "T8", b->openblas, q35) &&
-	     add(b, race, "T8", "scalar", q35) && add(b, race, "S", "own INT4", q35) &&
-	     add(b, race, "own INT4", NULL, int4) && add_limit(b, "reading", gbytes, "GB/s") &&
+	for (f = 0; f < b->format_count; f++) {
+		format_init(&b->formats[f], s->n, s->k, &w);
+		limit = limit_of(s, gbytes, multiply, weights_bytes(&w));
+		ok = ok && add(b, race, b->formats[f].name, INT4, limit) &&
+		     add(b, race, b->formats[f].name, SCALAR, limit) &&
+		     add(b, race, b->formats[f].name, b->openblas, limit);
+		for (i = 0; i < b->ggml_count && ok; i++)
+			ok = add(b, race, b->formats[f].name, b->ggml_contestants[i].name, limit);
+	}
+	limit = limit_of(s, gbytes, multiply, int4_codes_size(s->n, s->k));
+	ok = ok && add(b, race, INT4, NULL, limit) && add_limit(b, "reading", gbytes, "GB/s") &&
 	     add_limit(b, "multiplying bytes", multiply, "GMAC/s");
 	return ok ? DONE : fail("out of memory");
 }
@@ -219,10 +233,15 @@ static int run(struct bench *b, const struct options *options)
 	uint64_t size = working_set(options);
 	int ret;
 
-	if (int4_supported() && !int4_agrees())
+	/* It would be unfair to kernels that have been told to do with less. */
+	b->int4 = int4_supported() && q35_kernels_get() == &q35_kernels_avx512;
+	if (b->int4 && !int4_agrees())
 		return fail("the INT4 peer computes wrong results");
-	if (!int4_supported())
+	if (!b->int4)
 		progress("no INT4 peer: it needs AVX-512 with VNNI");
+	while (b->format_count < FORMATS_MAX &&
+	       format_get(b->format_count, &b->formats[b->format_count]))
+		b->format_count++;
 	progress("%s: filling %llu MB with weights", b->name, (unsigned long long)size >> 20);
 	b->ggml = ggml_peer_load(options->ggml);
 	if (options->shape.n)

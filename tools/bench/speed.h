@@ -11,12 +11,18 @@
 #ifndef SPEED_H
 #define SPEED_H
 
+#include "formats.h"
 #include "kernels.h"
-#include "q35.h"
 #include "race.h"
 #include "threads.h"
 
 #define ACT_BLOCK 128 /* inputs that share an activation scale */
+
+/*
+ * The bytes of weights that a benchmark walks through. Twice the last-level cache, of which a virtual
+ * machine may see more than is its own; but no more than an 8th of the memory.
+ */
+uint64_t working_set(const struct options *options);
 
 struct setting {
 	uint32_t m, n, k;
@@ -26,7 +32,7 @@ struct setting {
 struct ground {
 	char *memory; /* of all weights */
 	size_t size;
-	void *meta; /* scales of all formats, 1 / 16 */
+	void *meta; /* scales, multipliers and zero-points of all formats, mostly 1 / 16 */
 	size_t meta_size;
 	bool has_openblas;
 
@@ -48,14 +54,18 @@ const void *ground_weights(const struct ground *g, size_t bytes, size_t turn);
 
 size_t q35_weights_bytes(uint32_t n, uint32_t k); /* of T8: tiles and meta */
 
-/* What follows runs a product of the setting each; context is the ground. */
-int run_t8(void *ground, size_t turn);
-int run_s(void *ground, size_t turn);
+/* One of libq35's formats with some of its kernels. */
+struct q35_contestant {
+	const struct ground *ground;
+	const struct q35_kernels *kernels;
+	const struct format *format;
+	uint32_t outputs; /* at most; with some hundred as fast as with all of them */
+};
+
+/* What follows runs a product of the setting each; context is the ground, if not said otherwise. */
+int run_q35(void *contestant, size_t turn);
 int run_int4(void *ground, size_t turn);
 int run_openblas(void *ground, size_t turn);
-/* libq35's portable reference kernel, T8; only this many outputs, with as many it is as fast. */
-#define SCALAR_N 256
-int run_scalar(void *ground, size_t turn);
 
 /* Reads as many bytes as T8 has, the second with prefetching. */
 int run_read(void *ground, size_t turn);
