@@ -19,6 +19,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "prepare.h"
 #include "scratch.h"
 
 #define inline_always static inline __attribute__((always_inline))
@@ -434,6 +435,6 @@ static void gemm(const struct q35_product *p, const void *scratch, const uint8_t
 	}
 }
 
-const struct q35_kernels q35_kernels_avx2 = {"avx2", supported, gemm};
+const struct q35_kernels q35_kernels_avx2 = {"avx2", supported, prepare, gemm};
 
 #endif /* __x86_64__ */

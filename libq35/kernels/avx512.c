@@ -23,6 +23,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "prepare.h"
 #include "scratch.h"
 
 #define inline_always static inline __attribute__((always_inline))
@@ -323,6 +324,7 @@ inline_always void decode_piece(const struct job *j, struct panel *panel, uint32
 	int t;
 
 	for (; k < end; k += Q35_TILE_K, tiles += Q35_BLOCK_BYTES, codes++) {
+		prefetch(tiles);
 #pragma GCC unroll 8
 		for (t = 0; t < TILES; t++) {
 			bits = load_tile(&d, tiles, t);
@@ -459,6 +461,6 @@ static void gemm(const struct q35_product *p, const void *scratch, const uint8_t
 	}
 }
 
-const struct q35_kernels q35_kernels_avx512 = {"avx512", supported, gemm};
+const struct q35_kernels q35_kernels_avx512 = {"avx512", supported, prepare, gemm};
 
 #endif /* __x86_64__ */

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "scratch.h"
 
 static const struct q35_kernels *const all[] = {
 	&q35_kernels_ref,
@@ -12,6 +12,11 @@ static const struct q35_kernels *const all[] = {
 #endif
 	NULL,
 };
+
+size_t q35_scratch_size(const struct q35_product *p)
+{
+	return p->m * q35_layout(p).stride;
+}
 
 const struct q35_kernels *const *q35_kernels_all(void)
 {

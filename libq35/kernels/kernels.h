@@ -5,7 +5,7 @@
  * allocation, no libm, no I/O, thread-safe throughout.
  *
  * One product is done in two steps, so that threads can share it:
- *	1. q35_prepare() quantizes rows of the activations into scratch memory, once;
+ *	1. kernels->prepare() quantizes rows of the activations into scratch memory, once;
  *	2. kernels->gemm() computes any range of 64-output blocks from it.
  */
 #ifndef Q35_KERNELS_H
@@ -31,18 +31,17 @@ struct q35_product {
 };
 
 /*
- * Bytes of scratch that q35_prepare() fills; the pointer must be 64-byte aligned. What is in it
+ * Bytes of scratch that prepare() fills; the pointer must be 64-byte aligned. What is in it
  * depends on m, k, act_block, group and the activations alone: products that differ in n, outputs
  * and epilogue may share it, as the card does to divide one.
  */
 size_t q35_scratch_size(const struct q35_product *p);
 
-/* Quantizes activation rows m0 … m1 - 1 into scratch. Rows may be prepared by several threads. */
-void q35_prepare(const struct q35_product *p, void *scratch, uint32_t m0, uint32_t m1);
-
 struct q35_kernels {
 	const char *name; /* "ref", "avx2", "avx512" */
 	int (*supported)(void); /* on this processor */
+	/* Quantizes activation rows m0 … m1 - 1. Rows may be prepared by several threads. */
+	void (*prepare)(const struct q35_product *p, void *scratch, uint32_t m0, uint32_t m1);
 	/*
 	 * Outputs 64 * b0 … 64 * b1 - 1 (those < n) of all m rows. tiles points at the tiles of
 	 * block b0, which need not lie with the rest of p->tiles.

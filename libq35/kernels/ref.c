@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "decode.h"
+#include "prepare.h"
 #include "scratch.h"
 
 #define ROWS 16
@@ -88,4 +89,4 @@ static void gemm(const struct q35_product *p, const void *scratch, const uint8_t
 	}
 }
 
-const struct q35_kernels q35_kernels_ref = {"ref", supported, gemm};
+const struct q35_kernels q35_kernels_ref = {"ref", supported, prepare, gemm};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What q35_prepare() leaves in scratch memory for the kernels, one record a row of activations:
+ * What prepare() leaves in scratch memory for the kernels, one record a row of activations:
  *	codes	i8[k rounded up to 64], 0 past k; of each 8 inputs first the even ones, then the odd
  *		ones, because kernels decode even and odd positions apart
  *	scale	f32[segments], 0 if the row is not finite

@@ -194,8 +194,8 @@ static void prepare_piece(void *context, size_t index)
 	const struct gemm_run *run = context;
 	uint32_t m = run->product.m;
 
-	q35_prepare(&run->product, run->scratch, piece_start(run, m, index),
-		    piece_start(run, m, index + 1));
+	run->kernels->prepare(&run->product, run->scratch, piece_start(run, m, index),
+			      piece_start(run, m, index + 1));
 }
 
 static void gemm_piece(void *context, size_t index)

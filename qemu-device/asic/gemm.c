@@ -183,7 +183,7 @@ bool q35_gemm_prepare(Q35Worker *w, Q35Queue *queue)
         p.x = x.p;
         p.x_stride = x.stride;
         p.x_scale = x_scale.p;
-        q35_prepare(&p, queue->scratch, 0, p.m);
+        q35_kernels_get()->prepare(&p, queue->scratch, 0, p.m);
         ok = true;
     }
     view_put(w, &x_scale);

@@ -192,7 +192,7 @@ static bool matches(struct card *c, uint64_t *seed, const struct shape *s, unsig
 	};
 	if (posix_memalign(&scratch, 64, q35_scratch_size(&p)))
 		abort();
-	q35_prepare(&p, scratch, 0, s->m);
+	q35_kernels_ref.prepare(&p, scratch, 0, s->m);
 	q35_kernels_ref.gemm(&p, scratch, tiles.p, 0, q35_div_up(s->n, Q35_BLOCK_N));
 
 	ok = run(c, 0, &desc) == Q35_FAULT_NONE;

@@ -144,7 +144,7 @@ static void make(struct vectors *v, const struct golden *g)
 	v->p.y = v->y;
 	v->p.y_stride = v->p.n * type_size(v->p.y_type);
 	v->scratch = aligned_alloc(64, q35_scratch_size(&v->p));
-	q35_prepare(&v->p, v->scratch, 0, v->p.m);
+	q35_kernels_ref.prepare(&v->p, v->scratch, 0, v->p.m);
 }
 
 static void release(struct vectors *v)

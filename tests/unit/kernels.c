@@ -193,7 +193,6 @@ static void make_sample(struct random *r, struct sample *s)
 	make_weights(r, s);
 	make_operands(r, s);
 	s->scratch = aligned_alloc(64, q35_scratch_size(p));
-	q35_prepare(p, s->scratch, 0, p->m);
 }
 
 static void describe(char *out, size_t size, const struct q35_product *p)
@@ -212,6 +211,8 @@ static void multiply(struct sample *s, const struct q35_kernels *kernels, void *
 	size_t block = (size_t)q35_div_up(s->p.k, 8) * Q35_BLOCK_BYTES;
 
 	memset(y, 0xa5, s->y_size);
+	memset(s->scratch, 0xa5, q35_scratch_size(&s->p));
+	kernels->prepare(&s->p, s->scratch, 0, s->p.m);
 	s->p.y = y;
 	for (b = blocks; b > 0; b -= end) {
 		end = b < step ? b : step;
@@ -282,7 +283,7 @@ TEST(reference_is_the_product_of_the_dequantized_operands)
 	for (int n = 0; n < N; n++)
 		bias[n] = random_normal(&r);
 	s.scratch = aligned_alloc(64, q35_scratch_size(&s.p));
-	q35_prepare(&s.p, s.scratch, 0, M);
+	q35_kernels_ref.prepare(&s.p, s.scratch, 0, M);
 	q35_kernels_ref.gemm(&s.p, s.scratch, s.p.tiles, 0, 2);
 
 	for (int m = 0; m < M; m++) {
@@ -333,7 +334,7 @@ TEST(a_row_that_is_not_finite_is_all_nan_and_disturbs_no_other)
 	for (int m = 0; m < M; m++)
 		for (int i = 0; i < K; i++)
 			x[m][i] = random_normal(&r);
-	q35_prepare(&s.p, s.scratch, 0, M);
+	q35_kernels_ref.prepare(&s.p, s.scratch, 0, M);
 	s.p.y = expected;
 	q35_kernels_ref.gemm(&s.p, s.scratch, s.p.tiles, 0, 2);
 	s.p.y = y;
@@ -341,11 +342,10 @@ TEST(a_row_that_is_not_finite_is_all_nan_and_disturbs_no_other)
 		float good = x[BAD][i % K];
 
 		x[BAD][i % K] = bad[i / K];
-		q35_prepare(&s.p, s.scratch, 0, M);
-		x[BAD][i % K] = good;
 		for (k = q35_kernels_all(); *k; k++) {
 			if (!(*k)->supported())
 				continue;
+			(*k)->prepare(&s.p, s.scratch, 0, M);
 			(*k)->gemm(&s.p, s.scratch, s.p.tiles, 0, 2);
 			for (int m = 0; m < M; m++) {
 				if (m != BAD) {
@@ -358,6 +358,7 @@ TEST(a_row_that_is_not_finite_is_all_nan_and_disturbs_no_other)
 				}
 			}
 		}
+		x[BAD][i % K] = good;
 	}
 	release(&s);
 }
@@ -385,7 +386,7 @@ TEST(padding_contributes_nothing)
 	for (int m = 0; m < M; m++)
 		for (int i = 0; i < K; i++)
 			x[m][i] = random_normal(&r);
-	q35_prepare(&s.p, s.scratch, 0, M);
+	q35_kernels_ref.prepare(&s.p, s.scratch, 0, M);
 	s.p.y = expected;
 	q35_kernels_ref.gemm(&s.p, s.scratch, tiles, 0, 1);
 	s.p.y = y;

@@ -134,8 +134,8 @@ static void prepare_piece(void *context, size_t index)
 	const struct work *w = context;
 	const uint32_t m = w->product.m;
 
-	q35_prepare(&w->product, w->ground->scratch, (uint32_t)piece_start(w, m, index),
-		    (uint32_t)piece_start(w, m, index + 1));
+	w->kernels->prepare(&w->product, w->ground->scratch, (uint32_t)piece_start(w, m, index),
+			    (uint32_t)piece_start(w, m, index + 1));
 }
 
 static void q35_piece(void *context, size_t index)
@@ -182,7 +182,7 @@ static void int4_piece(void *context, size_t index)
 int run_int4(void *ground, size_t turn)
 {
 	const struct ground *g = ground;
-	struct work w = {.ground = g, .product = product_of(g)};
+	struct work w = {.ground = g, .kernels = q35_kernels_get(), .product = product_of(g)};
 
 	w.weights = ground_weights(g, int4_codes_size(g->setting.n, g->setting.k), turn);
 	share(&w, w.product.m, prepare_piece);

@@ -349,7 +349,7 @@ bool int4_agrees(void)
 		for (p.act_block = 0; p.act_block <= 128; p.act_block += 128) {
 			if (q35_scratch_size(&p) > sizeof(scratch))
 				return false;
-			q35_prepare(&p, scratch, 0, p.m);
+			q35_kernels_get()->prepare(&p, scratch, 0, p.m);
 			memset(y, 0, sizeof(y));
 			int4_gemm(&p, scratch, codes, scales, 0, q35_div_up(CHECK_N, 64));
 			if (!check_rows(&p))

@@ -2,7 +2,7 @@
 /*
  * The peer to beat: per-column INT4, 4 bits a weight and an fp16 scale a column, with as much care as
  * libq35's own kernels have had: AVX-512 VNNI, weights in the order in which they are read, the
- * same activations (q35_prepare()), prefetching, and several rows a decoding.
+ * same activations (prepare() of q35_kernels), prefetching, and several rows a decoding.
  *
  * codes[ceil(n/64)][ceil(k/8)][4][64]: of 64 outputs, 16 in each of 4 vectors; a 32-bit lane is an
  * output, byte i of it has input 2 i in its low nibble and 2 i + 1 in the high one, plus 8 each.
@@ -28,7 +28,7 @@ bool int4_supported(void);
 
 /*
  * Outputs 64 b0 … 64 b1 - 1. Of p only m, n, k, act_block, y and y_stride count, y is F32; scratch is
- * what q35_prepare() made of p.
+ * what prepare() made of p.
  */
 void int4_gemm(const struct q35_product *p, const void *scratch, const uint8_t *codes,
 	       const uint16_t *scales, uint32_t b0, uint32_t b1);

@@ -1,8 +1,11 @@
-// SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT */
 /*
- * Step 1 of format.h, and the sums of step 2 that depend on the activations alone.
+ * Step 1 of format.h, and the sums of step 2 that depend on the activations alone. Each kernel
+ * includes this after it has chosen its instruction set: the loops are such that a compiler
+ * vectorizes them for that.
  */
-#include "exact.h"
+#ifndef Q35_PREPARE_H
+#define Q35_PREPARE_H
 
 #include <string.h>
 
@@ -31,21 +34,26 @@ static int32_t max_bits(const float *x, uint32_t count)
 
 static void encode(const float *x, uint32_t count, float scale, int8_t *codes)
 {
-	int32_t c[CHUNK] = {0};
-	uint32_t i, j;
+	int8_t c[CHUNK] = {0};
+	uint32_t i;
+	int32_t n;
+	int8_t tile __attribute__((vector_size(8)));
 	float q;
 
 	for (i = 0; i < count; i++) {
 		/* Adding 1.5 * 2^23 rounds to an integer, half to even, and leaves it in the low bits. */
 		q = x[i] / scale + 12582912.0f;
-		memcpy(&c[i], &q, sizeof(q));
-		c[i] -= 0x4b400000;
+		memcpy(&n, &q, sizeof(n));
+		n -= 0x4b400000;
 		/* A subnormal scale may be much too small. */
-		c[i] = c[i] > 127 ? 127 : c[i] < -127 ? -127 : c[i];
+		n = n > 127 ? 127 : n;
+		c[i] = n < -127 ? -127 : n;
 	}
-	for (i = 0; i < count; i += Q35_TILE_K)
-		for (j = 0; j < Q35_TILE_K; j++)
-			codes[i + q35_code_slot(j)] = c[i + j];
+	for (i = 0; i < count; i += Q35_TILE_K) {
+		memcpy(&tile, &c[i], sizeof(tile));
+		tile = __builtin_shufflevector(tile, tile, 0, 2, 4, 6, 1, 3, 5, 7);
+		memcpy(&codes[i], &tile, sizeof(tile));
+	}
 }
 
 /* Quantizes inputs k0 … k1 - 1, one block; 0 if they are not finite. */
@@ -88,6 +96,16 @@ static int copy_block(const int8_t *x, uint32_t k0, uint32_t k1, float scale, in
 	return 1;
 }
 
+static int32_t sum(const int8_t *codes, uint32_t count)
+{
+	int32_t total = 0;
+	uint32_t i;
+
+	for (i = 0; i < count; i++)
+		total += codes[i];
+	return total;
+}
+
 static void prepare_row(const struct q35_product *p, const struct q35_layout *l, char *record,
 			uint32_t m)
 {
@@ -96,7 +114,7 @@ static void prepare_row(const struct q35_product *p, const struct q35_layout *l,
 	float *scales = (float *)(record + l->scale);
 	int32_t *sums = (int32_t *)(record + l->sum);
 	int8_t *codes = (int8_t *)record;
-	uint32_t k0, k1, k, s, nan = 0;
+	uint32_t k0, k1, s, nan = 0;
 	float scale;
 
 	memset(record, 0, l->stride);
@@ -115,8 +133,7 @@ static void prepare_row(const struct q35_product *p, const struct q35_layout *l,
 	}
 	for (s = 0; s < l->segments; s++) {
 		k1 = q35_div_up(min_u32((s + 1) * l->segment, p->k), Q35_TILE_K) * Q35_TILE_K;
-		for (k = s * l->segment; k < k1; k++)
-			sums[s] += codes[k];
+		sums[s] = sum(codes + s * l->segment, k1 - s * l->segment);
 	}
 	if (nan) {
 		memset(record, 0, l->stride);
@@ -124,12 +141,7 @@ static void prepare_row(const struct q35_product *p, const struct q35_layout *l,
 	}
 }
 
-size_t q35_scratch_size(const struct q35_product *p)
-{
-	return p->m * q35_layout(p).stride;
-}
-
-void q35_prepare(const struct q35_product *p, void *scratch, uint32_t m0, uint32_t m1)
+static void prepare(const struct q35_product *p, void *scratch, uint32_t m0, uint32_t m1)
 {
 	struct q35_layout l = q35_layout(p);
 	uint32_t m;
@@ -137,3 +149,5 @@ void q35_prepare(const struct q35_product *p, void *scratch, uint32_t m0, uint32
 	for (m = m0; m < m1; m++)
 		prepare_row(p, &l, (char *)scratch + m * l.stride, m);
 }
+
+#endif /* Q35_PREPARE_H */
