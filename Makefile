@@ -97,25 +97,6 @@ $(B)/q35: $(COMMAND_OBJECTS) $(B)/libq35.so.0
 $(B)/example: $(call objects,obj,libq35/example.c) $(B)/libq35.so.0
 	$(QUIET)$(call link_shared,$(filter %.o,$^),$@)
 
-# ---- Benchmarks -------------------------------------------------------------------------------
-
-BENCH_OBJECTS := $(call objects,obj,$(wildcard tools/bench/*.c))
-$(BENCH_OBJECTS): FLAGS = -Ilibq35/src
-$(B)/q35-bench: $(BENCH_OBJECTS) $(B)/libq35.a
-	$(call say,LD,$@)
-	$(QUIET)$(CC) -pthread $^ -o $@ $(LIB_LIBS)
-
-# Each prints its table, and where it has left the same as JSON.
-BENCHES := quality gemv gemm quantize
-bench: $(B)/q35-bench
-	@tools/setup.sh --bench
-	@mkdir -p $(B)/bench
-	@tools/bench/ggml/build.sh $(B)/bench/ggml-peer.so || echo 'bench: without ggml'
-	@for b in $(BENCHES); do \
-		$(B)/q35-bench $$b $(addprefix -m ,$(wildcard tools/model/kjv.gguf)) \
-			$$(ls $(B)/bench/ggml-peer.so 2>/dev/null | sed 's/^/--ggml /') \
-			-o $(B)/bench/$$b.json; done
-
 # ---- The card ---------------------------------------------------------------------------------
 
 ASIC_SOURCES := $(wildcard qemu-device/asic/*.c)
@@ -129,6 +110,25 @@ $(SHELL_OBJECTS): FLAGS = -Iqemu-device/asic -isystem $(QEMU_TREE) -isystem $(QE
 $(B)/q35-accel.so: $(SHELL_OBJECTS) $(ASIC_OBJECTS) $(KERNEL_OBJECTS)
 	$(call say,LD,$@)
 	$(QUIET)$(CC) -shared -pthread -Wl,-z,now $^ -o $@ -lm
+
+# ---- Benchmarks -------------------------------------------------------------------------------
+
+BENCH_OBJECTS := $(call objects,obj,$(wildcard tools/bench/*.c))
+$(BENCH_OBJECTS): FLAGS = -Ilibq35/src -Iqemu-device/asic
+$(B)/q35-bench: $(BENCH_OBJECTS) $(ASIC_OBJECTS) $(B)/libq35.a
+	$(call say,LD,$@)
+	$(QUIET)$(CC) -pthread $^ -o $@ $(LIB_LIBS)
+
+# Each prints its table, and where it has left the same as JSON.
+BENCHES := quality gemv gemm engine quantize
+bench: $(B)/q35-bench
+	@tools/setup.sh --bench
+	@mkdir -p $(B)/bench
+	@tools/bench/ggml/build.sh $(B)/bench/ggml-peer.so || echo 'bench: without ggml'
+	@for b in $(BENCHES); do \
+		$(B)/q35-bench $$b $(addprefix -m ,$(wildcard tools/model/kjv.gguf)) \
+			$$(ls $(B)/bench/ggml-peer.so 2>/dev/null | sed 's/^/--ggml /') \
+			-o $(B)/bench/$$b.json; done
 
 # ---- The driver: Kbuild on a tree of links, which all kernels can build elsewhere than here ----
 

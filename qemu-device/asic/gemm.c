@@ -14,8 +14,8 @@
 #include "engine.h"
 #include "kernels.h"
 
-#define ROUND_CODES (1u << 20) /* activations quantized in a round, or else one row */
-#define PART_MACS (2u << 20) /* multiply-accumulates of a part, or else one block */
+#define ROUND_CODES (1u << 21) /* activations quantized in a round, or else one row */
+#define PART_MACS (4u << 20) /* multiply-accumulates of a part, or else one block */
 #define SPAN_MAX (16u << 20) /* a matrix spread over more is not used in place */
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
@@ -23,11 +23,12 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+/* As many in each round as possible, for every round decodes all weights again. */
 static uint32_t round_rows(const struct q35_hw_gemm *g)
 {
-    uint32_t rows = ROUND_CODES / (g->k < 64 ? 64 : g->k);
+    uint32_t most = ROUND_CODES / (g->k < 64 ? 64 : g->k);
 
-    return min_u32(rows, g->m);
+    return q35_div_up(g->m, q35_div_up(g->m, most));
 }
 
 static uint32_t part_blocks(const struct q35_hw_gemm *g)

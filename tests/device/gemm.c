@@ -244,8 +244,8 @@ TEST_F(card, more_than_one_part)
 
 TEST_F(card, more_than_one_round)
 {
-	EXPECT_MATCHES(.m = 60, .n = 70, .k = 20000, .act_block = 128, .group = 256);
-	EXPECT_MATCHES(.m = 20000, .n = 3, .k = 5, .act_block = 32);
+	EXPECT_MATCHES(.m = 60, .n = 70, .k = 40000, .act_block = 128, .group = 256);
+	EXPECT_MATCHES(.m = 40000, .n = 3, .k = 5, .act_block = 32);
 }
 
 TEST_F(card, types)

@@ -36,6 +36,7 @@ int bench_quality(const struct options *options);
 int bench_gemv(const struct options *options);
 int bench_gemm(const struct options *options);
 int bench_quantize(const struct options *options);
+int bench_engine(const struct options *options);
 
 /* One line on stderr; returns FAILED. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

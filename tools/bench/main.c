@@ -24,6 +24,7 @@ static const struct {
 	{"quality", bench_quality, "error and bits per weight, beside INT4 and theory"},
 	{"gemv", bench_gemv, "one row of activations times weights that no cache holds"},
 	{"gemm", bench_gemm, "1, 8, 32 and 128 rows of activations"},
+	{"engine", bench_engine, "the emulated card's engine beside the CPU backend"},
 	{"quantize", bench_quantize, "weights a second, scaling with threads, memory"},
 };
 

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+/*
+ * q35-bench engine: the emulated card's engine beside libq35's CPU backend, both given the same
+ * descriptors on the same memory, with as many threads. The card is driven without QEMU and guest:
+ * what is measured goes from the doorbell to the interrupt.
+ */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "card.h"
+#include "device.h"
+#include "numbers.h"
+#include "race.h"
+#include "report.h"
+#include "speed.h"
+
+#define SECONDS 4.0
+#define SIXTEENTH 0x2c00 /* fp16 */
+#define CARD "card's engine"
+#define CPU "CPU backend"
+
+struct bench {
+	struct setting setting;
+	/* Device memory: codebook and scales, then weights. System memory: x, and y for each. */
+	char *memory, *system;
+	uint64_t memory_size, system_size, weights_at, x_size, y_size;
+	struct card *card;
+	struct q35 *cpu;
+	struct q35_queue *cpu_queue;
+	struct report *report;
+};
+
+/* The turn's product with addresses that memory and system have. */
+static struct q35_hw_desc product(const struct bench *b, uint64_t memory, uint64_t system,
+				  uint64_t y_at, size_t turn)
+{
+	const struct setting *s = &b->setting;
+	const uint64_t size = q35_weights_bytes(s->n, s->k) / 64 * 64 + 64;
+	const uint64_t places = (b->memory_size - b->weights_at) / size;
+
+	return (struct q35_hw_desc){
+		.op = Q35_OP_GEMM,
+		.gemm = {.x_va = system,
+			 .tiles_va = memory + b->weights_at + turn % places * size,
+			 .meta_va = memory + 512,
+			 .codebook_va = memory,
+			 .y_va = system + b->x_size + y_at,
+			 .m = s->m,
+			 .n = s->n,
+			 .k = s->k,
+			 .x_stride = (uint32_t)sizeof(float) * s->k,
+			 .y_stride = (uint32_t)sizeof(float) * s->n,
+			 .act_block = ACT_BLOCK,
+			 .window_bits = Q35_WINDOW_BITS},
+	};
+}
+
+static int run_card(void *bench, size_t turn)
+{
+	const struct bench *b = bench;
+	struct q35_hw_desc desc = product(b, CARD_MEMORY_VA, CARD_SYSTEM_VA, 0, turn);
+
+	return card_run(b->card, &desc);
+}
+
+static int run_cpu(void *bench, size_t turn)
+{
+	static const uint64_t after[Q35_SLOTS];
+	const struct bench *b = bench;
+	struct q35_hw_desc desc =
+		product(b, (uintptr_t)b->memory, (uintptr_t)b->system, b->y_size, turn);
+
+	return b->cpu->backend->submit(b->cpu_queue, &desc, 1, after)
+		       ? fail("%s", q35_error(b->cpu))
+		       : DONE;
+}
+
+/* The backend takes a thread for each processor that it may use. */
+static int open_cpu(struct bench *b)
+{
+	unsigned int cpu, chosen = 0;
+	cpu_set_t all, set;
+	int ret;
+
+	if (sched_getaffinity(0, sizeof(all), &all))
+		return fail("cannot choose processors");
+	CPU_ZERO(&set);
+	for (cpu = 0; cpu < CPU_SETSIZE && chosen < b->setting.threads; cpu++)
+		if (CPU_ISSET(cpu, &all)) {
+			CPU_SET(cpu, &set);
+			chosen++;
+		}
+	sched_setaffinity(0, sizeof(set), &set);
+	ret = q35_cpu_open(&b->cpu);
+	sched_setaffinity(0, sizeof(all), &all);
+	if (ret || q35_queue_create(b->cpu, 0, 0, &b->cpu_queue))
+		return fail("%s", q35_error(b->cpu));
+	return DONE;
+}
+
+static int add(struct bench *b, const struct race *race)
+{
+	const struct setting *s = &b->setting;
+	struct row row = {
+		.value = race_rate(race, CARD),
+		.unit = "GMAC/s",
+		.peer = CPU,
+		.peer_value = race_rate(race, CPU),
+		.limit = ABSENT,
+	};
+
+	snprintf(row.name, sizeof(row.name), CARD ", %ux%u, m=%u, threads=%u", s->n, s->k, s->m,
+		 s->threads);
+	return report_add(b->report, &row) ? DONE : fail("out of memory");
+}
+
+static int race(struct bench *b, double seconds)
+{
+	const struct setting *s = &b->setting;
+	const double macs = 1e-9 * s->m * s->n * s->k;
+	const char *y = b->system + b->x_size;
+	struct race race = {0};
+
+	race_enter(&race, CARD, run_card, b, macs);
+	race_enter(&race, CPU, run_cpu, b, macs);
+	if (run_card(b, 0) || run_cpu(b, 0))
+		return FAILED;
+	if (memcmp(y, y + b->y_size, b->y_size))
+		return fail("the card's result is not the CPU backend's");
+	return race_run(&race, seconds) || add(b, &race);
+}
+
+static int run_setting(struct bench *b, const struct setting *s, double seconds)
+{
+	int ret;
+
+	progress("engine: %ux%u, m=%u, threads=%u", s->n, s->k, s->m, s->threads);
+	b->setting = *s;
+	b->x_size = sizeof(float) * s->m * s->k;
+	b->y_size = sizeof(float) * s->m * s->n;
+	b->card = card_create(b->memory, b->memory_size, b->system, b->system_size, s->threads);
+	ret = !b->card || open_cpu(b) ? FAILED : race(b, seconds);
+	q35_queue_destroy(b->cpu_queue);
+	q35_close(b->cpu);
+	card_destroy(b->card);
+	b->cpu_queue = NULL;
+	b->cpu = NULL;
+	b->card = NULL;
+	return ret;
+}
+
+static int open_memory(struct bench *b, const struct options *options, const struct shape *shapes,
+		       size_t count, uint32_t rows)
+{
+	struct q35_weights format;
+	uint64_t widest = 0, meta = 0, weights = 0;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		const uint64_t size = q35_weights_bytes(shapes[i].n, shapes[i].k);
+
+		weights = size > weights ? size : weights;
+		widest = shapes[i].n + shapes[i].k > widest ? shapes[i].n + shapes[i].k : widest;
+		meta = q35_meta_size(shapes[i].n, 1, 0, 0) > meta
+			       ? q35_meta_size(shapes[i].n, 1, 0, 0)
+			       : meta;
+	}
+	b->weights_at = Q35_CODEBOOK_BYTES + meta;
+	b->memory_size = 2u << 20;
+	while (b->memory_size < working_set(options) ||
+	       b->memory_size < b->weights_at + weights + 64)
+		b->memory_size *= 2;
+	b->system_size = (sizeof(float) * rows * 2 * widest + 4095) / 4096 * 4096;
+	b->memory = map_memory(b->memory_size);
+	b->system = map_memory(b->system_size);
+	if (!b->memory || !b->system)
+		return fail("no memory for a card of %llu MB",
+			    (unsigned long long)b->memory_size >> 20);
+	q35_weights_init(&format, Q35_T8, 64, 8);
+	fill_floats((float *)b->memory, b->memory_size / sizeof(float), 37);
+	fill_floats((float *)b->system, b->system_size / sizeof(float), 36);
+	memcpy(b->memory, format.codebook, Q35_CODEBOOK_BYTES);
+	for (i = 0; i < meta / sizeof(uint16_t); i++)
+		((uint16_t *)(b->memory + Q35_CODEBOOK_BYTES))[i] = SIXTEENTH;
+	return DONE;
+}
+
+static int run(struct bench *b, const struct options *options)
+{
+	static const struct shape usual[] = {{4096, 4096}, {4096, 11008}};
+	static const uint32_t rows[] = {1, 32, 128};
+	const struct shape *shapes = options->shape.n ? &options->shape : usual;
+	const size_t count = options->shape.n ? 1 : 2;
+	const unsigned int cpus = online_cpus();
+	const unsigned int threads = options->threads ? options->threads : cpus < 2 ? cpus : 2;
+	const double seconds = options->seconds > 0 ? options->seconds : SECONDS;
+	struct setting s;
+	size_t i, m;
+	int ret;
+
+	progress("engine: filling memory with weights");
+	if (open_memory(b, options, shapes, count, rows[2]) || report_load(b->report, "before"))
+		return FAILED;
+	for (i = 0; i < count; i++)
+		for (m = 0; m < 3; m++)
+			for (s = (struct setting){rows[m], shapes[i].n, shapes[i].k, 1};
+			     s.threads <= threads; s.threads *= 2) {
+				ret = run_setting(b, &s, seconds);
+				if (ret)
+					return ret;
+			}
+	return report_load(b->report, "after");
+}
+
+int bench_engine(const struct options *options)
+{
+	struct bench b = {.report = report_create("The card's engine, weights in device memory")};
+	int ret;
+
+	if (!b.report)
+		return fail("out of memory");
+	ret = run(&b, options);
+	unmap_memory(b.memory, b.memory_size);
+	unmap_memory(b.system, b.system_size);
+	if (!ret)
+		ret = report_finish(b.report, options->output);
+	report_destroy(b.report);
+	return ret;
+}
