@@ -80,6 +80,7 @@ struct q35_device {
 
 	atomic_t queue_resets; /* after a fault or hang */
 	atomic_t card_resets;
+	atomic_t lost_interrupts; /* found by q35_queue.poll_timer */
 
 	struct rw_semaphore reset_sem;
 	struct work_struct reset_work;

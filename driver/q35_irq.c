@@ -4,7 +4,8 @@
  *
  * The completion vector carries no information and costs no register access: the handler looks at
  * each queue's write-back block, which is in host memory, and is exact whether interrupts were
- * coalesced, spurious or late. The fault vector does read a register, once per fault.
+ * coalesced, spurious or late. One that is lost costs Q35_POLL_MS twice: a timer looks as well while
+ * something is in flight. The fault vector does read a register, once per fault.
  *
  * Handlers find queues without a lock. Whoever takes a queue out of q35_device.queues calls
  * synchronize_irq() before it lets go of the queue.

@@ -186,6 +186,7 @@ void q35_job_emit(struct q35_job *job)
 	queue->tail += job->count;
 	queue->emitted = job->fence->seqno;
 	list_add_tail(&job->link, &queue->inflight);
+	q35_queue_expect(queue);
 
 	/* writel() orders the ring's contents before the doorbell. */
 	q35_write(q35,

@@ -77,25 +77,29 @@ static void q35_queue_end_job(struct q35_queue *queue, struct q35_job *job, int 
 	dma_fence_signal_locked(job->fence);
 }
 
-/*
- * q35_queue_complete() - signal what the card says is complete
- *
- * Any context. A card that claims to have completed what it never got is treated as a fault.
- */
-void q35_queue_complete(struct q35_queue *queue)
+/* Whether the card can have completed that much: what it got, and no less than before. */
+static bool q35_queue_credible(const struct q35_queue *queue, u64 seqno)
+{
+	return seqno >= queue->reported && seqno <= queue->emitted;
+}
+
+/* Signal what the card says is complete. A card that says what cannot be is treated as a fault. */
+static void q35_queue_complete_locked(struct q35_queue *queue)
 {
 	struct q35_job *job, *next;
-	unsigned long flags;
 	u64 seqno;
 
-	spin_lock_irqsave(&queue->lock, flags);
+	lockdep_assert_held(&queue->lock);
+
 	if (!queue->writeback)
-		goto unlock;
+		return;
 	seqno = le64_to_cpu(READ_ONCE(queue->writeback->seqno));
-	if (seqno > queue->emitted) {
-		queue_work(q35_wq, &queue->fault_work);
-		goto unlock;
+	if (!q35_queue_credible(queue, seqno)) {
+		if (!queue->cancel)
+			queue_work(q35_wq, &queue->fault_work);
+		return;
 	}
+	queue->reported = seqno;
 	/* Results were written before the sequence number; read none of them earlier. */
 	dma_rmb();
 	list_for_each_entry_safe(job, next, &queue->inflight, link) {
@@ -103,6 +107,57 @@ void q35_queue_complete(struct q35_queue *queue)
 			break;
 		q35_queue_end_job(queue, job, 0);
 	}
+}
+
+/* q35_queue_complete() - look what the card has completed; any context */
+void q35_queue_complete(struct q35_queue *queue)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	q35_queue_complete_locked(queue);
+	spin_unlock_irqrestore(&queue->lock, flags);
+}
+
+/* q35_queue_expect() - something is in flight: look after it; the lock is held */
+void q35_queue_expect(struct q35_queue *queue)
+{
+	lockdep_assert_held(&queue->lock);
+
+	if (!timer_pending(&queue->poll_timer))
+		mod_timer(&queue->poll_timer, jiffies + msecs_to_jiffies(Q35_POLL_MS));
+}
+
+/*
+ * Interrupts get lost. While something is in flight, look at the write-back block now and then: what
+ * was there the last time already, and still has not been dealt with, had no interrupt.
+ */
+static void q35_queue_poll(struct timer_list *timer)
+{
+	struct q35_queue *queue = container_of(timer, struct q35_queue, poll_timer);
+	struct q35_device *q35 = queue->q35;
+	struct q35_job *oldest;
+	unsigned long flags;
+	bool lost;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	oldest = list_first_entry_or_null(&queue->inflight, struct q35_job, link);
+	if (!oldest || !queue->writeback || queue->cancel)
+		goto unlock;
+
+	lost = queue->polled_fault || oldest->fence->seqno <= queue->polled_seqno;
+	if (lost) {
+		atomic_inc(&q35->lost_interrupts);
+		dev_warn_ratelimited(q35->drm.dev, "queue %u: an interrupt was lost\n",
+				     queue->slot);
+	}
+	if (queue->polled_fault)
+		queue_work(q35_wq, &queue->fault_work);
+	else if (lost)
+		q35_queue_complete_locked(queue);
+	queue->polled_seqno = le64_to_cpu(READ_ONCE(queue->writeback->seqno));
+	queue->polled_fault = READ_ONCE(queue->writeback->fault_code);
+	q35_queue_expect(queue);
 unlock:
 	spin_unlock_irqrestore(&queue->lock, flags);
 }
@@ -196,6 +251,29 @@ static struct q35_job *q35_queue_find_job(struct q35_queue *queue, u32 index)
 	return NULL;
 }
 
+static void q35_queue_report_failure(const struct q35_queue *queue,
+				     const struct q35_hw_writeback *wb)
+{
+	struct device *dev = queue->q35->drm.dev;
+
+	if (queue->status == DRM_Q35_QUEUE_HANG)
+		dev_info_ratelimited(dev, "queue %u hangs: submission %llu job %u, after %u ms\n",
+				     queue->slot, queue->bad_submission, queue->bad_job,
+				     queue->timeout_ms);
+	else if (queue->fault_code)
+		dev_info_ratelimited(
+			dev,
+			"queue %u has faulted: code %u, info %#x, address %#llx, submission %llu job %u\n",
+			queue->slot, queue->fault_code, queue->fault_info, queue->fault_addr,
+			queue->bad_submission, queue->bad_job);
+	else
+		dev_err_ratelimited(
+			dev,
+			"queue %u: the card contradicts itself: head %u, sequence number %llu, before that %llu, of %llu\n",
+			queue->slot, le32_to_cpu(wb->head), le64_to_cpu(wb->seqno), queue->reported,
+			queue->emitted);
+}
+
 /*
  * q35_queue_fail() - the queue has faulted, or a job has outrun its time
  * @hung: the job, or NULL to go by what the card has written back
@@ -224,16 +302,15 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 		queue->fault_code = le32_to_cpu(wb.fault_code);
 		queue->fault_info = le32_to_cpu(wb.fault_info);
 		queue->fault_addr = le64_to_cpu(wb.fault_addr);
+	} else if (!q35_queue_credible(queue, le64_to_cpu(wb.seqno))) {
+		index = queue->tail;
+		queue->status = DRM_Q35_QUEUE_FAULT; /* the card's own: code 0 */
 	} else if (hung &&
 		   hung == list_first_entry_or_null(&queue->inflight, struct q35_job, link)) {
 		/* The oldest in flight, so the card must be in it; not a parked one. */
 		index = le32_to_cpu(wb.head);
-		if (index - hung->first >= hung->count)
-			index = hung->first;
-		queue->status = DRM_Q35_QUEUE_HANG;
-	} else if (le64_to_cpu(wb.seqno) > queue->emitted) {
-		index = queue->tail;
-		queue->status = DRM_Q35_QUEUE_FAULT; /* of the card's: code 0 */
+		queue->status = index - hung->first < hung->count ? DRM_Q35_QUEUE_HANG
+								  : DRM_Q35_QUEUE_FAULT;
 	} else {
 		goto unlock; /* a spurious interrupt, or the hung job has just completed */
 	}
@@ -259,10 +336,7 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 	if (dump)
 		q35_dump_end(dump);
 
-	dev_info_ratelimited(
-		q35->drm.dev, "queue %u %s: code %u, address %#llx, submission %llu job %u\n",
-		queue->slot, queue->status == DRM_Q35_QUEUE_HANG ? "hangs" : "has faulted",
-		queue->fault_code, queue->fault_addr, queue->bad_submission, queue->bad_job);
+	q35_queue_report_failure(queue, &wb);
 	atomic_inc(&q35->queue_resets);
 	q35_queue_stop(queue);
 	up_read(&q35->reset_sem);
@@ -332,7 +406,8 @@ static void q35_queue_release_slot(struct q35_queue *queue)
 	queue->writeback = NULL;
 	spin_unlock_irqrestore(&queue->lock, flags);
 
-	/* Without a write-back block it is not queued again. */
+	/* Without a write-back block neither starts anything any more. */
+	timer_shutdown_sync(&queue->poll_timer);
 	cancel_work_sync(&queue->fault_work);
 
 	dma_free_coherent(dev, PAGE_SIZE, writeback, queue->writeback_dma);
@@ -539,6 +614,7 @@ int q35_queue_create(struct q35_client *client, struct q35_vm *vm,
 	mutex_init(&queue->submit_lock);
 	mutex_init(&queue->hw_lock);
 	spin_lock_init(&queue->lock);
+	timer_setup(&queue->poll_timer, q35_queue_poll, 0);
 	INIT_LIST_HEAD(&queue->inflight);
 	INIT_LIST_HEAD(&queue->parked);
 	queue->fence_context = dma_fence_context_alloc(1);

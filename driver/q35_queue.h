@@ -7,6 +7,7 @@
 #include <linux/kref.h>
 #include <linux/refcount.h>
 #include <linux/sched.h>
+#include <linux/timer.h>
 
 #include "q35_device.h"
 
@@ -17,6 +18,7 @@ struct q35_job;
 struct q35_vm;
 
 #define Q35_RING_ORDER 10 /* 1024 descriptors, 128 KiB */
+#define Q35_POLL_MS 10 /* an interrupt that is later counts as lost */
 #define Q35_TIMEOUT_DEFAULT_MS (10 * MSEC_PER_SEC)
 #define Q35_TIMEOUT_MAX_MS (600 * MSEC_PER_SEC)
 
@@ -47,6 +49,9 @@ struct q35_queue {
 
 	spinlock_t lock; /* everything below, and the lock of the queue's fences */
 	struct list_head inflight; /* q35_job.link, in ring order */
+	struct timer_list poll_timer; /* pending while there may be something in flight */
+	u64 polled_seqno; /* what it saw last time */
+	bool polled_fault;
 	struct list_head parked; /* q35_job.link, to enter the ring when the queue is unparked */
 	bool park; /* jobs are parked instead of run */
 	u64 busy_before; /* nanoseconds, until the system last slept */
@@ -56,6 +61,7 @@ struct q35_queue {
 	u32 ring_size; /* in descriptors, a power of two */
 	u32 tail; /* free-running */
 	u64 emitted; /* sequence number of the newest submission in the ring */
+	u64 reported; /* that the card has written back last, since it was given the queue */
 	u64 fence_context;
 	int cancel; /* once not 0, jobs end with this error instead of running */
 
@@ -76,6 +82,7 @@ void q35_queue_put(struct q35_queue *queue);
 void q35_queue_put_user(struct q35_queue *queue);
 
 void q35_queue_complete(struct q35_queue *queue);
+void q35_queue_expect(struct q35_queue *queue);
 void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung);
 void q35_queue_lose(struct q35_queue *queue, int cancel);
 void q35_queue_retire(struct q35_queue *queue);

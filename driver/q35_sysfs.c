@@ -12,6 +12,7 @@
  *			over a second, by the queues' number, is the card's utilisation
  *	queue_resets	queues that were reset because they faulted or hung
  *	card_resets	resets of the whole card, which cost every client its queues
+ *	lost_interrupts	completions and faults that the card did not announce, found by polling
  */
 #include <linux/device.h>
 #include <linux/sysfs.h>
@@ -106,12 +107,24 @@ static ssize_t card_resets_show(struct device *dev, struct device_attribute *att
 }
 static DEVICE_ATTR_RO(card_resets);
 
+static ssize_t lost_interrupts_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", atomic_read(&dev_to_q35_device(dev)->lost_interrupts));
+}
+static DEVICE_ATTR_RO(lost_interrupts);
+
 static struct attribute *q35_attrs[] = {
-	&dev_attr_version.attr,	     &dev_attr_features.attr,
-	&dev_attr_queues.attr,	     &dev_attr_vms.attr,
-	&dev_attr_memory_total.attr, &dev_attr_memory_free.attr,
-	&dev_attr_busy_ns.attr,	     &dev_attr_queue_resets.attr,
-	&dev_attr_card_resets.attr,  NULL,
+	&dev_attr_version.attr,
+	&dev_attr_features.attr,
+	&dev_attr_queues.attr,
+	&dev_attr_vms.attr,
+	&dev_attr_memory_total.attr,
+	&dev_attr_memory_free.attr,
+	&dev_attr_busy_ns.attr,
+	&dev_attr_queue_resets.attr,
+	&dev_attr_card_resets.attr,
+	&dev_attr_lost_interrupts.attr,
+	NULL,
 };
 
 static const struct attribute_group q35_group = {

@@ -33,9 +33,19 @@
 #define HANG_VALUE 0xdeadbeef /* a FILL with it hangs on a card with x-fault=hang-fill */
 #define PATIENCE_NS 20000000000ll /* a loaded host, without KVM */
 
-/* A file descriptor of the first node that q35 drives, or -errno. */
+/* Whether the node is that of the card at the PCI address, if one is asked for. */
+static inline int card_is_at(int node, const char *address)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/accel/accel%d", address, node);
+	return !access(path, F_OK);
+}
+
+/* A file descriptor of the first node that q35 drives, or of $Q35_CARD's; or -errno. */
 static inline int card_open(void)
 {
+	const char *address = getenv("Q35_CARD");
 	int i;
 
 	for (i = 0; i < 64; i++) {
@@ -43,6 +53,8 @@ static inline int card_open(void)
 		drmVersion *version;
 		int fd, ours;
 
+		if (address && !card_is_at(i, address))
+			continue;
 		snprintf(path, sizeof(path), "/dev/accel/accel%d", i);
 		fd = open(path, O_RDWR | O_CLOEXEC);
 		if (fd < 0)

@@ -337,7 +337,10 @@ enum drm_q35_queue_status {
 	/** @DRM_Q35_QUEUE_OK: it accepts jobs */
 	DRM_Q35_QUEUE_OK = 0,
 
-	/** @DRM_Q35_QUEUE_FAULT: the card stopped it: fault_code and the rest say why; SUBMIT: EIO */
+	/**
+	 * @DRM_Q35_QUEUE_FAULT: the card stopped it: fault_code and the rest say why; SUBMIT: EIO.
+	 * With fault_code 0 the card itself is at fault: it reported what cannot be.
+	 */
 	DRM_Q35_QUEUE_FAULT = 1,
 
 	/** @DRM_Q35_QUEUE_HANG: a submission outran its timeout; SUBMIT: EIO */
