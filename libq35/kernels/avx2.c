@@ -117,12 +117,9 @@ inline_always __m256i look_up(const __m256i *table, __m256i window, int bits)
 
 	window = _mm256_srli_epi16(window, 8 - bits); /* drops the bits that do not matter */
 	low = _mm256_and_si256(window, _mm256_set1_epi8(15));
-#pragma GCC unroll 4
 	for (i = 0; i < 1 << (bits - 4); i++)
 		code[i] = _mm256_shuffle_epi8(_mm256_load_si256(&table[i]), low);
-#pragma GCC unroll 4
 	for (b = 4; b < bits; b++)
-#pragma GCC unroll 4
 		for (i = 0; i < 1 << (bits - 1 - b); i++)
 			code[i] = _mm256_blendv_epi8(code[2 * i], code[2 * i + 1],
 						     _mm256_slli_epi16(window, 7 - b));
