@@ -144,7 +144,8 @@ struct q35_hw_writeback {
 	__le64 fault_addr; /* as FAULT_ADDR */
 	__le64 time_ns; /* TIME at the newest completion */
 	__le64 busy_ns; /* host time spent executing this queue's descriptors since its reset */
-	__le64 reserved[2];
+	__le64 cycles; /* as Q35_COUNTER_CYCLES: the difference of two is what the jobs between took */
+	__le64 reserved;
 };
 
 /* ---- Address space registers and page tables ----------------------------------------------- */

@@ -29,7 +29,6 @@
 #define TYPE_Q35_ACCEL "q35-accel"
 OBJECT_DECLARE_SIMPLE_TYPE(Q35AccelState, Q35_ACCEL)
 
-#define MODEL_MAX (1u << 20) /* of each parameter of the time model */
 #define THREADS_DEFAULT_MAX 16
 
 struct Q35AccelState {
@@ -45,10 +44,7 @@ struct Q35AccelState {
     uint64_t vram;
     uint32_t queues;
     uint32_t threads;
-    uint32_t lanes;
-    uint32_t clock_mhz;
-    uint32_t hbm_gbps;
-    uint32_t link_gbps;
+    struct q35_timing timing;
     bool pace;
     uint32_t defects; /* until the card starts, and then its own */
 };
@@ -169,6 +165,21 @@ static bool q35_accel_check_range(const char *name, uint64_t value, uint64_t max
     return false;
 }
 
+static bool q35_accel_check_timing(const struct q35_timing *t, Error **errp)
+{
+    if (t->launch_ns > Q35_TIMING_MAX) {
+        error_setg(errp, "q35-accel: launch-ns=%" PRIu32 ": must be at most %u",
+                   t->launch_ns, Q35_TIMING_MAX);
+        return false;
+    }
+    return q35_accel_check_range("lanes", t->lanes, Q35_TIMING_MAX, errp) &&
+           q35_accel_check_range("rows", t->rows, Q35_TIMING_MAX, errp) &&
+           q35_accel_check_range("decode", t->decode, Q35_TIMING_MAX, errp) &&
+           q35_accel_check_range("clock-mhz", t->clock_mhz, Q35_TIMING_MAX, errp) &&
+           q35_accel_check_range("hbm-gbps", t->memory_gbps, Q35_TIMING_MAX, errp) &&
+           q35_accel_check_range("link-gbps", t->link_gbps, Q35_TIMING_MAX, errp);
+}
+
 static bool q35_accel_check(Q35AccelState *s, Error **errp)
 {
     if (s->vram < 1 * MiB || !is_power_of_2(s->vram)) {
@@ -181,10 +192,7 @@ static bool q35_accel_check(Q35AccelState *s, Error **errp)
     }
     return q35_accel_check_range("queues", s->queues, Q35_QUEUES_MAX, errp) &&
            q35_accel_check_range("threads", s->threads, Q35_THREADS_MAX, errp) &&
-           q35_accel_check_range("lanes", s->lanes, MODEL_MAX, errp) &&
-           q35_accel_check_range("clock-mhz", s->clock_mhz, MODEL_MAX, errp) &&
-           q35_accel_check_range("hbm-gbps", s->hbm_gbps, MODEL_MAX, errp) &&
-           q35_accel_check_range("link-gbps", s->link_gbps, MODEL_MAX, errp);
+           q35_accel_check_timing(&s->timing, errp);
 }
 
 static bool q35_accel_start(Q35AccelState *s, Error **errp)
@@ -194,10 +202,7 @@ static bool q35_accel_start(Q35AccelState *s, Error **errp)
         .memory_size = s->vram,
         .queues = s->queues,
         .threads = s->threads,
-        .lanes = s->lanes,
-        .clock_mhz = s->clock_mhz,
-        .memory_gbps = s->hbm_gbps,
-        .link_gbps = s->link_gbps,
+        .timing = s->timing,
         .pace = s->pace,
         .defects = s->defects,
     };
@@ -380,10 +385,13 @@ static const VMStateDescription vmstate_q35_asic = {
     .minimum_version_id = 1,
     .fields = (const VMStateField[]) {
         VMSTATE_UINT32_EQUAL(config.queues, Q35Asic, "queues= differs"),
-        VMSTATE_UINT32_EQUAL(config.lanes, Q35Asic, "lanes= differs"),
-        VMSTATE_UINT32_EQUAL(config.clock_mhz, Q35Asic, "clock-mhz= differs"),
-        VMSTATE_UINT32_EQUAL(config.memory_gbps, Q35Asic, "hbm-gbps= differs"),
-        VMSTATE_UINT32_EQUAL(config.link_gbps, Q35Asic, "link-gbps= differs"),
+        VMSTATE_UINT32_EQUAL(config.timing.lanes, Q35Asic, "lanes= differs"),
+        VMSTATE_UINT32_EQUAL(config.timing.rows, Q35Asic, "rows= differs"),
+        VMSTATE_UINT32_EQUAL(config.timing.decode, Q35Asic, "decode= differs"),
+        VMSTATE_UINT32_EQUAL(config.timing.clock_mhz, Q35Asic, "clock-mhz= differs"),
+        VMSTATE_UINT32_EQUAL(config.timing.memory_gbps, Q35Asic, "hbm-gbps= differs"),
+        VMSTATE_UINT32_EQUAL(config.timing.link_gbps, Q35Asic, "link-gbps= differs"),
+        VMSTATE_UINT32_EQUAL(config.timing.launch_ns, Q35Asic, "launch-ns= differs"),
         VMSTATE_UINT32(regs[Q35_REG_CONTROL / 4], Q35Asic),
         VMSTATE_UINT32(regs[Q35_REG_COALESCE / 4], Q35Asic),
         VMSTATE_UINT64(time_base_ns, Q35Asic),
@@ -427,10 +435,16 @@ static const Property q35_accel_properties[] = {
     DEFINE_PROP_SIZE("vram", Q35AccelState, vram, 1 * GiB),
     DEFINE_PROP_UINT32("queues", Q35AccelState, queues, 16),
     DEFINE_PROP_UINT32("threads", Q35AccelState, threads, 0),
-    DEFINE_PROP_UINT32("lanes", Q35AccelState, lanes, 16384),
-    DEFINE_PROP_UINT32("clock-mhz", Q35AccelState, clock_mhz, 1000),
-    DEFINE_PROP_UINT32("hbm-gbps", Q35AccelState, hbm_gbps, 200),
-    DEFINE_PROP_UINT32("link-gbps", Q35AccelState, link_gbps, 32),
+    DEFINE_PROP_UINT32("lanes", Q35AccelState, timing.lanes, Q35_TIMING_LANES),
+    DEFINE_PROP_UINT32("rows", Q35AccelState, timing.rows, Q35_TIMING_ROWS),
+    DEFINE_PROP_UINT32("decode", Q35AccelState, timing.decode, Q35_TIMING_DECODE),
+    DEFINE_PROP_UINT32("clock-mhz", Q35AccelState, timing.clock_mhz, Q35_TIMING_CLOCK_MHZ),
+    DEFINE_PROP_UINT32("hbm-gbps", Q35AccelState, timing.memory_gbps,
+                       Q35_TIMING_MEMORY_GBPS),
+    DEFINE_PROP_UINT32("link-gbps", Q35AccelState, timing.link_gbps,
+                       Q35_TIMING_LINK_GBPS),
+    DEFINE_PROP_UINT32("launch-ns", Q35AccelState, timing.launch_ns,
+                       Q35_TIMING_LAUNCH_NS),
     DEFINE_PROP_BOOL("pace", Q35AccelState, pace, false),
 };
 
@@ -491,6 +505,10 @@ static void q35_accel_class_init(ObjectClass *klass, void *data)
     q35_accel_describe(klass, "threads",
                        "host threads that compute, 1 to 64; 0: one a processor");
     q35_accel_describe(klass, "lanes", "time model: multiply-accumulates per cycle");
+    q35_accel_describe(klass, "rows",
+                       "time model: activations that meet a weight at a time");
+    q35_accel_describe(klass, "decode", "time model: weights decoded per cycle");
+    q35_accel_describe(klass, "launch-ns", "time model: from one job to the next, ns");
     q35_accel_describe(klass, "clock-mhz", "time model: clock of the array, MHz");
     q35_accel_describe(klass, "hbm-gbps",
                        "time model: device memory bandwidth, 10^9 bytes/s");

@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "q35_hw.h"
+#include "timing.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the card's structures are used in place: little-endian hosts only"
@@ -76,7 +77,7 @@ typedef struct Q35Config {
     uint64_t memory_size; /* a power of two from 1 MiB up */
     uint32_t queues; /* 1 … Q35_QUEUES_MAX */
     uint32_t threads; /* 1 … Q35_THREADS_MAX */
-    uint32_t lanes, clock_mhz, memory_gbps, link_gbps; /* time model, each 1 … 2^20 */
+    struct q35_timing timing;
     bool pace; /* jobs complete no sooner than the time model says */
     uint32_t defects; /* to begin with: enum q35_defect */
 } Q35Config;

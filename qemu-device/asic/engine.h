@@ -118,9 +118,9 @@ bool q35_gemm_part(Q35Worker *worker, const Q35Queue *queue, uint32_t round,
 /* ---- timing.c ---- */
 
 /* Adds what a completed job costs to counters. */
-void q35_timing_charge(const Q35Config *config, const Q35Job *job, Q35Counters *counters);
+void q35_job_charge(const Q35Config *config, const Q35Job *job, Q35Counters *counters);
 /* What it takes. */
-uint64_t q35_timing_ns(const Q35Config *config, const Q35Job *job);
+uint64_t q35_job_ns(const Q35Config *config, const Q35Job *job);
 
 /* ---- queue.c, coalesce.c: all with the lock held ---- */
 

@@ -47,6 +47,7 @@ static bool write_back(Q35Asic *asic, uint64_t address,
         __atomic_store_n(&p->fault_addr, block->fault_addr, __ATOMIC_RELAXED);
         __atomic_store_n(&p->time_ns, block->time_ns, __ATOMIC_RELAXED);
         __atomic_store_n(&p->busy_ns, block->busy_ns, __ATOMIC_RELAXED);
+        __atomic_store_n(&p->cycles, block->cycles, __ATOMIC_RELAXED);
         __atomic_store_n(&p->head, block->head, __ATOMIC_RELEASE);
         __atomic_store_n(&p->fault_code, block->fault_code, __ATOMIC_RELEASE);
         __atomic_store_n(&p->seqno, block->seqno, __ATOMIC_RELEASE);
@@ -66,6 +67,7 @@ static struct q35_hw_writeback block_of(const Q35Asic *asic, const Q35Queue *que
         .fault_addr = queue->fault.addr,
         .time_ns = q35_time_ns(asic),
         .busy_ns = queue->busy_ns,
+        .cycles = queue->counters.value[Q35_CYCLES],
     };
 
     q35_defects_writeback(asic, queue, &block);
@@ -112,8 +114,8 @@ static void complete(Q35Asic *asic, Q35Queue *queue)
     struct q35_hw_writeback block;
     bool written;
 
-    q35_timing_charge(&asic->config, job, &queue->counters);
-    q35_timing_charge(&asic->config, job, &asic->counters);
+    q35_job_charge(&asic->config, job, &queue->counters);
+    q35_job_charge(&asic->config, job, &asic->counters);
     if (flags & Q35_DESC_NOTIFY) {
         queue->seqno = job->desc.seqno;
     }
@@ -153,7 +155,7 @@ static void finish(Q35Asic *asic, Q35Queue *queue)
         if (asic->paced_ns < job->started_ns) {
             asic->paced_ns = job->started_ns;
         }
-        asic->paced_ns += q35_timing_ns(&asic->config, job);
+        asic->paced_ns += q35_job_ns(&asic->config, job);
         job->due_ns = asic->paced_ns;
     }
     if (asic->defects & Q35_DEFECT_SLOW) {

@@ -56,10 +56,10 @@ void q35_regs_reset(Q35Asic *asic)
     asic->regs[Q35_REG_QUEUES / 4] = config->queues;
     asic->regs[Q35_REG_MEMORY_LO / 4] = config->memory_size;
     asic->regs[Q35_REG_MEMORY_HI / 4] = config->memory_size >> 32;
-    asic->regs[Q35_REG_LANES / 4] = config->lanes;
-    asic->regs[Q35_REG_CLOCK_MHZ / 4] = config->clock_mhz;
-    asic->regs[Q35_REG_MEMORY_GBPS / 4] = config->memory_gbps;
-    asic->regs[Q35_REG_LINK_GBPS / 4] = config->link_gbps;
+    asic->regs[Q35_REG_LANES / 4] = config->timing.lanes;
+    asic->regs[Q35_REG_CLOCK_MHZ / 4] = config->timing.clock_mhz;
+    asic->regs[Q35_REG_MEMORY_GBPS / 4] = config->timing.memory_gbps;
+    asic->regs[Q35_REG_LINK_GBPS / 4] = config->timing.link_gbps;
 
     for (i = 0; i < Q35_QUEUES_MAX; i++) {
         memset(asic->queue[i].regs, 0, sizeof(asic->queue[i].regs));

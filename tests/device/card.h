@@ -350,10 +350,12 @@ static inline void card_init(struct card *c, uint32_t queues, uint32_t threads)
 		.memory_size = MEMORY_SIZE,
 		.queues = queues,
 		.threads = threads,
-		.lanes = 1024,
-		.clock_mhz = 1000,
-		.memory_gbps = 100,
-		.link_gbps = 10,
+		.timing = {.lanes = 1024,
+			   .rows = 4,
+			   .decode = 512,
+			   .clock_mhz = 1000,
+			   .memory_gbps = 100,
+			   .link_gbps = 10},
 		.defects = Q35_DEFECT_HANG_FILL,
 	};
 

@@ -114,7 +114,9 @@ TEST_F(card, completion_is_written_back)
 	EXPECT_EQ(w->fault_code, 0);
 	EXPECT_LE(w->time_ns, rd64(c, Q35_REG_TIME_LO));
 	EXPECT_LE(w->busy_ns, w->time_ns);
-	EXPECT_EQ(w->reserved[0] | w->reserved[1], 0);
+	EXPECT_EQ(w->cycles, rd64(c, QCOUNTER(0, CYCLES)));
+	EXPECT_EQ(w->cycles, 5); /* the least there is */
+	EXPECT_EQ(w->reserved, 0);
 	EXPECT_EQ(rd(c, QREG(0, HEAD)), 5);
 	EXPECT_EQ(rd64(c, QCOUNTER(0, JOBS)), 5);
 	EXPECT_EQ(c->raised[Q35_VECTOR_COMPLETION], 5);

@@ -160,10 +160,7 @@ struct card *card_create(void *memory, uint64_t memory_size, void *system, uint6
 		.memory_size = memory_size,
 		.queues = 1,
 		.threads = threads,
-		.lanes = 1,
-		.clock_mhz = 1,
-		.memory_gbps = 1,
-		.link_gbps = 1,
+		.timing = {1, 1, 1, 1, 1, 1, 1},
 	};
 	struct card *c = calloc(1, sizeof(*c));
 	const Q35Host host = {
