@@ -18,6 +18,7 @@
 #include "hw/pci/msix.h"
 #include "hw/pci/pci_device.h"
 #include "hw/pci/pcie.h"
+#include "hw/pci/pcie_aer.h"
 #include "hw/qdev-properties.h"
 #include "hw/resettable.h"
 #include "migration/vmstate.h"
@@ -228,6 +229,32 @@ static bool q35_accel_start(Q35AccelState *s, Error **errp)
     return true;
 }
 
+static bool q35_accel_add_capabilities(PCIDevice *pdev, Error **errp)
+{
+    if (pcie_endpoint_cap_init(pdev, 0) < 0) {
+        error_setg(errp, "q35-accel: no room for the PCI Express capability");
+        return false;
+    }
+    pcie_cap_flr_init(pdev);
+    pcie_cap_deverr_init(pdev);
+    if (pci_pm_init(pdev, 0, errp) < 0 ||
+        pcie_aer_init(pdev, PCI_ERR_VER, PCI_CONFIG_SPACE_SIZE, PCI_ERR_SIZEOF, errp) < 0) {
+        pcie_cap_exit(pdev);
+        return false;
+    }
+    pci_set_word(pdev->config + pdev->pm_cap + PCI_PM_PMC, 3); /* the specification's version */
+    /* In D3hot all state is kept; the BARs do not answer. */
+    pci_set_word(pdev->config + pdev->pm_cap + PCI_PM_CTRL, PCI_PM_CTRL_NO_SOFT_RESET);
+    pci_set_word(pdev->wmask + pdev->pm_cap + PCI_PM_CTRL, PCI_PM_CTRL_STATE_MASK);
+    return true;
+}
+
+static void q35_accel_remove_capabilities(PCIDevice *pdev)
+{
+    pcie_aer_exit(pdev);
+    pcie_cap_exit(pdev);
+}
+
 static void q35_accel_realize(PCIDevice *pdev, Error **errp)
 {
     Q35AccelState *s = Q35_ACCEL(pdev);
@@ -253,18 +280,16 @@ static void q35_accel_realize(PCIDevice *pdev, Error **errp)
     for (unsigned vector = 0; vector < Q35_VECTORS; vector++) {
         msix_vector_use(pdev, vector);
     }
-    if (pcie_endpoint_cap_init(pdev, 0) < 0) {
-        error_setg(errp, "q35-accel: no room for the PCI Express capability");
+    if (!q35_accel_add_capabilities(pdev, errp)) {
         msix_uninit_exclusive_bar(pdev);
         return;
     }
-    pcie_cap_flr_init(pdev);
     pdev->bus_master_as.max_bounce_buffer_size = 0;
 
     s->raise = qemu_bh_new_guarded(q35_accel_raise_bh, s, &dev->mem_reentrancy_guard);
     if (!q35_accel_start(s, errp)) {
         qemu_bh_delete(s->raise);
-        pcie_cap_exit(pdev);
+        q35_accel_remove_capabilities(pdev);
         msix_uninit_exclusive_bar(pdev);
         return;
     }
@@ -279,7 +304,7 @@ static void q35_accel_exit(PCIDevice *pdev)
     qemu_del_vm_change_state_handler(s->vmstate_change);
     q35_asic_destroy(&s->asic);
     qemu_bh_delete(s->raise);
-    pcie_cap_exit(pdev);
+    q35_accel_remove_capabilities(pdev);
     msix_uninit_exclusive_bar(pdev);
 }
 
@@ -296,6 +321,7 @@ static void q35_accel_config_write(PCIDevice *pdev, uint32_t addr, uint32_t valu
 {
     pci_default_write_config(pdev, addr, value, len);
     pcie_cap_flr_write_config(pdev, addr, value, len);
+    pcie_aer_write_config(pdev, addr, value, len);
 }
 
 /* ---- Migration: the workers are paused, for the machine is stopped ---- */
@@ -421,6 +447,8 @@ static const VMStateDescription vmstate_q35_accel = {
     .post_load = q35_accel_post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_PCI_DEVICE(parent_obj, Q35AccelState),
+        VMSTATE_STRUCT(parent_obj.exp.aer_log, Q35AccelState, 0, vmstate_pcie_aer_log,
+                       PCIEAERLog),
         VMSTATE_MSIX(parent_obj, Q35AccelState),
         VMSTATE_UINT32(raised, Q35AccelState),
         VMSTATE_STRUCT(asic, Q35AccelState, 1, vmstate_q35_asic, Q35Asic),
