@@ -27,6 +27,7 @@
 
 #include "q35_device.h"
 #include "q35_dump.h"
+#include "q35_pm.h"
 #include "q35_queue.h"
 #include "q35_trace.h"
 #include "q35_vm.h"
@@ -168,7 +169,7 @@ static void q35_device_reset_work(struct work_struct *work)
 	struct q35_dump *dump;
 	int idx;
 
-	if (!drm_dev_enter(&q35->drm, &idx))
+	if (q35_pm_enter(q35, &idx))
 		return;
 	down_write(&q35->reset_sem);
 	if (q35->lost || q35->asleep)
@@ -194,7 +195,7 @@ static void q35_device_reset_work(struct work_struct *work)
 	mutex_unlock(&q35->slots_lock);
 unlock:
 	up_write(&q35->reset_sem);
-	drm_dev_exit(idx);
+	q35_pm_exit(q35, idx);
 }
 
 /*

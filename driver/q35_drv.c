@@ -152,10 +152,11 @@ static int q35_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_fi
 
 	if (args->flags)
 		return -EINVAL;
-	if (!drm_dev_enter(drm, &idx))
-		return -ENODEV;
+	ret = q35_pm_enter(client->q35, &idx);
+	if (ret)
+		return ret;
 	vm = q35_vm_create(client->q35);
-	drm_dev_exit(idx);
+	q35_pm_exit(client->q35, idx);
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
 	ret = xa_alloc(&client->vms, &args->vm_id, vm, xa_limit_32b, GFP_KERNEL_ACCOUNT);
@@ -195,11 +196,10 @@ static int q35_ioctl_queue_create(struct drm_device *drm, void *data, struct drm
 	if (!vm)
 		return -ENOENT;
 
-	if (drm_dev_enter(drm, &idx)) {
+	ret = q35_pm_enter(client->q35, &idx);
+	if (!ret) {
 		ret = q35_queue_create(client, vm, args, &queue);
-		drm_dev_exit(idx);
-	} else {
-		ret = -ENODEV;
+		q35_pm_exit(client->q35, idx);
 	}
 	q35_vm_put(vm);
 	if (ret)
@@ -277,10 +277,9 @@ static int q35_ioctl_perf_query(struct drm_device *drm, void *data, struct drm_f
 		return -EPERM;
 	}
 
-	if (!drm_dev_enter(drm, &idx)) {
-		ret = -ENODEV;
+	ret = q35_pm_enter(q35, &idx);
+	if (ret)
 		goto out;
-	}
 	mutex_lock(&q35->slots_lock);
 	if (!queue)
 		q35_device_read_counters(q35, Q35_REG_COUNTERS, counters);
@@ -289,7 +288,7 @@ static int q35_ioctl_perf_query(struct drm_device *drm, void *data, struct drm_f
 	else
 		ret = -ENOENT; /* destroyed meanwhile: the registers may be another client's */
 	mutex_unlock(&q35->slots_lock);
-	drm_dev_exit(idx);
+	q35_pm_exit(q35, idx);
 	if (ret)
 		goto out;
 
@@ -437,6 +436,7 @@ static int q35_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return ret;
 	drm_info(&q35->drm, "%u queues, %u address spaces, %llu MiB of device memory\n",
 		 q35->caps.queues, q35->caps.vms, q35->caps.memory >> 20);
+	q35_pm_init(q35);
 	return 0;
 }
 
@@ -444,6 +444,7 @@ static void q35_remove(struct pci_dev *pdev)
 {
 	struct q35_device *q35 = pci_get_drvdata(pdev);
 
+	q35_pm_fini(q35);
 	drm_dev_unplug(&q35->drm);
 	q35_device_remove(q35);
 }
@@ -465,7 +466,7 @@ static struct pci_driver q35_pci_driver = {
 	.remove = q35_remove,
 	.shutdown = q35_shutdown,
 	.dev_groups = q35_groups,
-	.driver.pm = pm_sleep_ptr(&q35_pm_ops),
+	.driver.pm = pm_ptr(&q35_pm_ops),
 };
 
 static int __init q35_init(void)

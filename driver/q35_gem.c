@@ -10,7 +10,8 @@
  * scattered if need be, since the card's page tables hide it: so there is no fragmentation, and
  * ENOSPC means what it says. It is zeroed through the BAR before its owner sees it. User space maps
  * it write-combined, by page faults that fill 2 MiB at a time and stop with the card: on unplug the
- * mappings are zapped, and a later access raises SIGBUS. It is not exported, yet: other devices
+ * mappings are zapped, and a later access raises SIGBUS; when the card sleeps likewise, and a later
+ * access wakes it. It is not exported, yet: other devices
  * would need peer-to-peer DMA.
  *
  * DMA is coherent: on a system where PCI devices do not snoop, cached buffers would need more.
@@ -27,6 +28,7 @@
 #include "drm/q35_accel.h"
 #include "q35_client.h"
 #include "q35_gem.h"
+#include "q35_pm.h"
 
 #define Q35_ZERO_CHUNK SZ_2M /* between two chances to reschedule */
 
@@ -178,7 +180,7 @@ static vm_fault_t q35_device_fault(struct vm_fault *vmf)
 	u64 at = 0, contiguous = 0;
 	int idx;
 
-	if (!drm_dev_enter(&q35->drm, &idx))
+	if (q35_pm_enter(q35, &idx))
 		return VM_FAULT_SIGBUS;
 
 	for (unsigned long address = vmf->address; address < end; address += PAGE_SIZE) {
@@ -196,7 +198,7 @@ static vm_fault_t q35_device_fault(struct vm_fault *vmf)
 		at += PAGE_SIZE;
 		contiguous -= PAGE_SIZE;
 	}
-	drm_dev_exit(idx);
+	q35_pm_exit(q35, idx);
 	return ret;
 }
 
@@ -225,10 +227,10 @@ static const struct drm_gem_object_funcs q35_device_funcs = {
 static int q35_device_zero(struct q35_device *q35, struct q35_bo *bo)
 {
 	struct q35_buddy_block *block;
-	int idx, ret = 0;
+	int idx, ret = q35_pm_enter(q35, &idx);
 
-	if (!drm_dev_enter(&q35->drm, &idx))
-		return -ENODEV;
+	if (ret)
+		return ret;
 	list_for_each_entry(block, &bo->blocks, link) {
 		u64 size = q35_buddy_block_size(&q35->memory.buddy, block);
 		void __iomem *at = q35->memory.cpu + q35_buddy_block_offset(block);
@@ -241,7 +243,7 @@ static int q35_device_zero(struct q35_device *q35, struct q35_bo *bo)
 		}
 	}
 	wmb(); /* out of the write-combining buffers before the card or another mapping looks */
-	drm_dev_exit(idx);
+	q35_pm_exit(q35, idx);
 	return ret;
 }
 

@@ -21,6 +21,7 @@
 #include <drm/drm_drv.h>
 
 #include "q35_job.h"
+#include "q35_pm.h"
 #include "q35_queue.h"
 #include "q35_trace.h"
 
@@ -68,7 +69,7 @@ static struct q35_job *to_q35_job(struct drm_sched_job *job)
  * @count: 0 for a submission that only orders syncobjs: it becomes a NOP
  * @file: who submits
  *
- * The caller holds a reference to the queue and has seen it alive.
+ * The caller is in q35_pm_enter(), holds a reference to the queue and has seen it alive.
  */
 struct q35_job *q35_job_create(struct q35_queue *queue, struct q35_hw_desc *descs, u32 count,
 			       struct drm_file *file)
@@ -106,6 +107,7 @@ struct q35_job *q35_job_create(struct q35_queue *queue, struct q35_hw_desc *desc
 	/* The caller's handle keeps users above zero until the job has its own. */
 	refcount_inc(&queue->users);
 	kref_get(&queue->kref);
+	q35_pm_get(queue->q35);
 	return job;
 
 err_free_fence:
@@ -123,6 +125,7 @@ static void q35_job_destroy(struct q35_job *job)
 
 	kvfree(job->descs);
 	kfree(job);
+	q35_pm_put(queue->q35);
 	q35_queue_put_user(queue);
 	q35_queue_put(queue);
 }

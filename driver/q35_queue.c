@@ -32,6 +32,7 @@
 #include "q35_client.h"
 #include "q35_dump.h"
 #include "q35_job.h"
+#include "q35_pm.h"
 #include "q35_queue.h"
 #include "q35_trace.h"
 #include "q35_vm.h"
@@ -278,7 +279,7 @@ static void q35_queue_report_failure(const struct q35_queue *queue,
  * q35_queue_fail() - the queue has faulted, or a job has outrun its time
  * @hung: the job, or NULL to go by what the card has written back
  *
- * Process context, in drm_dev_enter().
+ * Process context, in drm_dev_enter(), the card awake.
  */
 void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 {
@@ -352,9 +353,9 @@ static void q35_queue_fault_work(struct work_struct *work)
 	struct q35_queue *queue = container_of(work, struct q35_queue, fault_work);
 	int idx;
 
-	if (drm_dev_enter(&queue->q35->drm, &idx)) {
+	if (!q35_pm_enter(queue->q35, &idx)) {
 		q35_queue_fail(queue, NULL);
-		drm_dev_exit(idx);
+		q35_pm_exit(queue->q35, idx);
 	}
 }
 
@@ -571,7 +572,7 @@ static void q35_queue_leave_card(struct q35_queue *queue)
 	q35_queue_cancel(queue, -ECANCELED);
 	spin_unlock_irqrestore(&queue->lock, flags);
 
-	if (!drm_dev_enter(&q35->drm, &idx))
+	if (q35_pm_enter(q35, &idx))
 		return;
 
 	q35_queue_complete(queue);
@@ -583,7 +584,7 @@ static void q35_queue_leave_card(struct q35_queue *queue)
 
 	if (!READ_ONCE(queue->on_card))
 		leaves = q35_queue_leave_slot(q35, queue->slot, queue);
-	drm_dev_exit(idx);
+	q35_pm_exit(q35, idx);
 
 	if (leaves)
 		q35_queue_release_slot(queue);

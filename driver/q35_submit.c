@@ -9,6 +9,7 @@
 #include "q35_array.h"
 #include "q35_client.h"
 #include "q35_job.h"
+#include "q35_pm.h"
 #include "q35_queue.h"
 #include "q35_submit.h"
 
@@ -177,14 +178,19 @@ out_free_syncs:
 int q35_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_q35_submit *args = data;
+	struct q35_device *q35 = to_q35_device(drm);
 	struct q35_queue *queue;
-	int ret;
+	int idx, ret;
 
 	args->bad_job = U32_MAX;
 	queue = q35_client_get_queue(file->driver_priv, args->queue_id);
 	if (!queue)
 		return -ENOENT;
-	ret = q35_submit(queue, args, file);
+	ret = q35_pm_enter(q35, &idx);
+	if (!ret) {
+		ret = q35_submit(queue, args, file);
+		q35_pm_exit(q35, idx);
+	}
 	q35_queue_put_user(queue);
 	q35_queue_put(queue);
 	return ret;

@@ -26,6 +26,7 @@
 #include "q35_array.h"
 #include "q35_client.h"
 #include "q35_gem.h"
+#include "q35_pm.h"
 #include "q35_trace.h"
 #include "q35_vm.h"
 
@@ -74,7 +75,7 @@ void q35_vm_set_root(struct q35_vm *vm)
 
 /*
  * Wait until no descriptor can touch memory through a translation from before the call. The lock
- * is held, in drm_dev_enter(). Return: false if the wait was cut short, by an unplug or by the
+ * is held, in q35_pm_enter(). Return: false if the wait was cut short, by an unplug or by the
  * death of a caller who is killable: then nothing may be freed yet.
  */
 static bool q35_vm_invalidate(struct q35_vm *vm, bool killable)
@@ -340,10 +341,9 @@ int q35_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file *file)
 		ret = -ENOENT;
 		goto out_free;
 	}
-	if (!drm_dev_enter(drm, &idx)) {
-		ret = -ENODEV;
+	ret = q35_pm_enter(vm->q35, &idx);
+	if (ret)
 		goto out_put;
-	}
 
 	mutex_lock(&vm->lock);
 	while (args->ops_done < args->ops.count) {
@@ -356,7 +356,7 @@ int q35_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file *file)
 	if (args->ops_done && q35_vm_invalidate(vm, true))
 		q35_vm_free_unmapped(vm);
 	mutex_unlock(&vm->lock);
-	drm_dev_exit(idx);
+	q35_pm_exit(vm->q35, idx);
 out_put:
 	q35_vm_put(vm);
 out_free:
@@ -401,7 +401,7 @@ static void q35_vm_release(struct kref *kref)
 	bool drained = false;
 	int idx;
 
-	if (drm_dev_enter(&q35->drm, &idx)) {
+	if (!q35_pm_enter(q35, &idx)) {
 		mutex_lock(&vm->lock);
 		down_read(&q35->reset_sem);
 		if (!q35->asleep)
@@ -409,7 +409,7 @@ static void q35_vm_release(struct kref *kref)
 		up_read(&q35->reset_sem);
 		drained = q35_vm_invalidate(vm, false);
 		mutex_unlock(&vm->lock);
-		drm_dev_exit(idx);
+		q35_pm_exit(q35, idx);
 	}
 
 	/* If not, the card is being removed, and q35_vm_remove() does it. */
@@ -447,7 +447,7 @@ static int q35_vm_claim_slot(struct q35_vm *vm)
 /*
  * q35_vm_create() - an empty address space
  *
- * In drm_dev_enter(). Return: it, with one user, or an ERR_PTR.
+ * In q35_pm_enter(). Return: it, with one user, or an ERR_PTR.
  */
 struct q35_vm *q35_vm_create(struct q35_device *q35)
 {
