@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/err.h>
 #include <linux/mm.h>
+#include <linux/sizes.h>
 #include <linux/uaccess.h>
 
 #include "drm/q35_accel.h"
@@ -24,7 +25,8 @@ void *q35_array_copy(const struct drm_q35_array *array, size_t size, u32 cap)
 
 	if (!array->count)
 		return NULL;
-	if (array->count > cap || array->stride < size)
+	/* Unknown bytes are looked at one by one, so there must not be gigabytes of them. */
+	if (array->count > cap || array->stride < size || array->stride > SZ_4K)
 		return ERR_PTR(-EINVAL);
 
 	to = kvmalloc_array(array->count, size, GFP_KERNEL_ACCOUNT);

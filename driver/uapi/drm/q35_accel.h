@@ -8,7 +8,8 @@
  *   zeroes the rest, so a field appended here is 0 for an old caller and 0 must mean what it did.
  * - Fields called pad, reserved bits of flags and unused enum values must be zero; otherwise EINVAL.
  * - Arrays are struct drm_q35_array: count, stride, pointer. The stride may exceed the element
- *   that the driver knows; bytes past it must be zero (E2BIG otherwise). Each has a cap (EINVAL).
+ *   that the driver knows, up to 4096; bytes past it must be zero (E2BIG otherwise). Each array has a
+ *   cap (EINVAL).
  * - Sizes and offsets are bytes; times are nanoseconds; deadlines are absolute CLOCK_MONOTONIC.
  * - There is no wait ioctl: jobs signal DRM syncobjs, binary or timeline, which libdrm waits for.
  *
@@ -51,7 +52,10 @@ enum drm_q35_ioctl_id {
  * struct drm_q35_array - an array that user space hands in
  */
 struct drm_q35_array {
-	/** @stride: bytes from element to element, at least the element's first published size */
+	/**
+	 * @stride: bytes from element to element, at least the element's first published size, at
+	 * most 4096
+	 */
 	__u32 stride;
 
 	/** @count: number of elements */
