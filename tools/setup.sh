@@ -6,10 +6,13 @@
 #	tools/setup.sh MAKEFILE		packages to build and run; the cache
 #	tools/setup.sh --lint		packages for `make lint` besides
 #	tools/setup.sh --bench		packages for `make bench` besides
+#	tools/setup.sh --source SERIES	Debian's kernel source, 6.12 or 7 (the newest 7.x), and
+#					packages to build it; prints the .deb's name
 #
 # The cache, ${XDG_CACHE_HOME:-~/.cache}/q35, holds
 #	kernel/RELEASE/			Debian's kernel image, modules and headers, unpacked, not installed
 #	linux-source/VERSION/		kselftest and checkpatch, out of Debian's kernel source
+#	linux-source/*.deb		all of that source, for kernels of our own: tools/vm/sanitizers.sh
 #	qemu/VERSION/orig.tar.xz	source of the QEMU that is installed
 #	qemu/VERSION/include-tree/	headers out of it, by qemu-device/headers.sh TARBALL DIRECTORY
 #	apt/				package lists; apt's own configuration is not touched
@@ -25,11 +28,13 @@ build_packages=(
 	gcc libc6-dev pkgconf libdrm-dev libjansson-dev # libq35 and the tools
 	libglib2.0-dev python3              # the card: QEMU's headers, some of which are generated
 	pahole kmod                         # the module's BTF; depmod, modinfo
+	gcc-multilib                        # a test of the driver as 32-bit programs see it
 	qemu-system-x86 busybox-static cpio # the guest
 	xz-utils rsync                      # unpacking; kselftest's install
 )
 lint_packages=(clang-format cppcheck shellcheck sparse pahole perl)
 bench_packages=(libopenblas0-pthread)
+source_packages=(bc bison flex libelf-dev libssl-dev)
 
 say() { echo "set-up, ${SECONDS} s: $*"; }
 die() { echo "set-up: $*" >&2; exit 1; }
@@ -181,6 +186,24 @@ fetch_linux_source() { # into linux-source/.new, a .deb
 	(cd "$new" && quietly apt-get -qq download "$package") || die "no $package"
 }
 
+whole_source() { # of series $1: the .deb that is there, or a new one
+	local deb name new=$cache/linux-source/.deb
+	deb=$(find "$cache/linux-source" -maxdepth 1 -name "linux-source-$1[._]*.deb" | sort -V | tail -1)
+	if [ -z "$deb" ]; then
+		apt_update >&2
+		name=$(apt-cache search --names-only "^linux-source-${1//./\\.}(\\.[0-9]+)?\$" |
+			cut -d' ' -f1 | sort -V | tail -1)
+		[ -n "$name" ] || die "no linux-source-$1 in the package lists"
+		say "downloading $name" >&2
+		rm -rf "$new"
+		mkdir -p "$new"
+		(cd "$new" && quietly apt-get -qq download "$name") || die "no $name"
+		deb=$cache/linux-source/$(basename "$new"/*.deb)
+		mv "$new"/*.deb "$deb"
+	fi
+	echo "$deb"
+}
+
 finish_linux_source() {
 	local new=$cache/linux-source/.new deb name version t s
 	deb=$(ls "$new"/*.deb)
@@ -253,6 +276,12 @@ case ${1:-} in
 	[ "$1" = --lint ] && more=("${lint_packages[@]}") || more=("${bench_packages[@]}")
 	mapfile -t missing < <(missing_packages "${more[@]}")
 	[ ${#missing[@]} = 0 ] || { apt_update; install_packages "${missing[@]}"; }
+	exit
+	;;
+--source)
+	mapfile -t missing < <(missing_packages "${source_packages[@]}")
+	[ ${#missing[@]} = 0 ] || { apt_update; install_packages "${missing[@]}"; } >&2
+	whole_source "$2"
 	exit
 	;;
 esac

@@ -31,7 +31,10 @@
 #define BASE GIB /* where the rig's buffer is for the card */
 #define RIG_SIZE (2 * MIB)
 #define HANG_VALUE 0xdeadbeef /* a FILL with it hangs on a card with x-fault=hang-fill */
-#define PATIENCE_NS 20000000000ll /* a loaded host, without KVM */
+#define PATIENCE_NS 60000000000ll /* a loaded host, without KVM, and KASAN */
+
+#undef TEST_TIMEOUT_DEFAULT /* seconds, of the harness */
+#define TEST_TIMEOUT_DEFAULT 120
 
 /* Whether the node is that of the card at the PCI address, if one is asked for. */
 static inline int card_is_at(int node, const char *address)
