@@ -134,15 +134,18 @@ bench: $(B)/q35-bench
 
 DRIVER_SOURCES := $(wildcard driver/*.c)
 DRIVER_FILES := Kbuild $(DRIVER_SOURCES) $(wildcard driver/*.h driver/uapi/drm/*.h)
-KBUILD = $(MAKE) -C $(KERNEL_ROOT)/lib/modules/$(KERNEL_RELEASE)/build M=$(abspath $(B))/kmod
+KBUILD = $(MAKE) -C $(KERNEL_ROOT)/lib/modules/$(KERNEL_RELEASE)/build M=$(abspath $(K))/kmod
 
-$(B)/q35.ko: $(DRIVER_FILES) $(B)/setup.mk
+# Where all is that is made for one kernel: Debian's, or that of check-sanitizers.
+K := $(B)
+
+$(K)/q35.ko: $(DRIVER_FILES) $(B)/setup.mk
 	$(call say,KBUILD,$@)
-	@mkdir -p $(B)/kmod
-	@find $(B)/kmod -xtype l -delete
-	@cp -rsf $(CURDIR)/Kbuild $(CURDIR)/driver $(B)/kmod/
+	@mkdir -p $(K)/kmod
+	@find $(K)/kmod -xtype l -delete
+	@cp -rsf $(CURDIR)/Kbuild $(CURDIR)/driver $(K)/kmod/
 	$(QUIET)+env -u MAKEFLAGS $(KBUILD) -j$$(nproc) -s modules
-	@cp $(B)/kmod/q35.ko $@
+	@cp $(K)/kmod/q35.ko $@
 
 # ---- The guest --------------------------------------------------------------------------------
 
@@ -150,11 +153,11 @@ $(B)/vm/leave: tools/vm/leave.c
 	@mkdir -p $(@D)
 	$(QUIET)$(CC) -O2 -static $< -o $@
 
-$(B)/vm/modules/load: $(B)/q35.ko tools/vm/modules.sh
-	@mkdir -p $(B)/vm
-	@tools/vm/modules.sh $(KERNEL_ROOT) $(KERNEL_RELEASE) $(B)/q35.ko $(@D)
+$(K)/vm/modules/load: $(K)/q35.ko tools/vm/modules.sh
+	@mkdir -p $(K)/vm
+	@tools/vm/modules.sh $(KERNEL_ROOT) $(KERNEL_RELEASE) $(K)/q35.ko $(@D)
 
-guest: all $(B)/vm/leave $(if $(DRIVER_SOURCES),$(B)/vm/modules/load)
+guest: all $(B)/vm/leave $(if $(DRIVER_SOURCES),$(K)/vm/modules/load)
 
 run: guest
 	@tools/run.sh $(shell echo $$PPID)
@@ -208,6 +211,18 @@ $(B)/kselftest/install/run_kselftest.sh: $(SELFTESTS) $(B)/libq35.so.0 $(wildcar
 check: guest tests asan $(B)/kselftest/install/run_kselftest.sh
 	@tests/run.sh
 
+# What check does in guests, with a kernel that looks for defects; KERNEL=7: the newest one.
+KERNEL := 6.12
+sanitizers: FORCE
+	@mkdir -p $(B)/sanitizers-$(KERNEL)
+	@tools/vm/sanitizers.sh $(KERNEL) $(B)/sanitizers-$(KERNEL)/setup.mk
+	@$(MAKE) K=$(B)/sanitizers-$(KERNEL) \
+		$$(sed -n 's/ := /=/p' $(B)/sanitizers-$(KERNEL)/setup.mk) \
+		guest $(B)/kselftest/install/run_kselftest.sh
+
+check-sanitizers: sanitizers
+	@Q35_KERNEL=$(CURDIR)/$(B)/sanitizers-$(KERNEL) tests/run.sh
+
 # ---- Everything -------------------------------------------------------------------------------
 
 # A part is built once it has sources.
@@ -215,7 +230,7 @@ all: $(if $(LIB_SOURCES),$(B)/libq35.so.0 $(B)/libq35.a) $(if $(COMMAND_SOURCES)
 	$(if $(wildcard libq35/example.c),$(B)/example) \
 	$(if $(BENCH_OBJECTS),$(B)/q35-bench) \
 	$(if $(wildcard qemu-device/q35-accel.c),$(B)/q35-accel.so) \
-	$(if $(DRIVER_SOURCES),$(B)/q35.ko)
+	$(if $(DRIVER_SOURCES),$(K)/q35.ko)
 
 tests: $(UNIT) $(DEVICE_TESTS)
 asan: $(ASAN_TESTS)
@@ -246,6 +261,7 @@ help:
 	@echo 'make            build everything into build/'
 	@echo 'make run        quantize a model, generate text with it on the card in a guest'
 	@echo 'make check      all tests, on the host and in a guest; what CI runs'
+	@echo 'make check-sanitizers   those in a guest, with a kernel built to find defects; CI as well'
 	@echo 'make vm         a shell in a guest with the card and everything loaded'
 	@echo 'make bench      quality and speed beside their peers; tables, and JSON in build/bench/'
 	@echo 'make lint       static checks'
@@ -253,6 +269,6 @@ help:
 	@echo 'make install    libq35, headers and the q35 command to $$DESTDIR$$PREFIX'
 	@echo 'make clean      remove build/; the cache in ~/.cache/q35 stays'
 
-.PHONY: guest run vm check bench lint format install tests asan clean help
+.PHONY: guest run vm check sanitizers check-sanitizers bench lint format install tests asan clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

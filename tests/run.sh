@@ -4,13 +4,17 @@
 # Runs all tests and counts them; `make check` has built them. Every test program speaks KTAP; its
 # output is in build/check/, with the guests' kernel logs. The last line is the result.
 #
+# With Q35_KERNEL, as for tools/vm/run.sh, only those in guests, of that kernel; output and logs are in
+# its check/. Such kernels look for defects and are slow: time limits are wider.
+#
 # No false passes: a plan must be there and be fulfilled, the exit status must agree, what is
 # expected to fail counts as failed, and in the guest every test that the host knows of must pass.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 build=${Q35_BUILD:-$PWD/build}
-logs=$build/check
+logs=${Q35_KERNEL:-$build}/check
+slow=${Q35_KERNEL:+4}
 export Q35_BUILD=$build
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
 suite=$build/kselftest/install
@@ -59,14 +63,16 @@ run() { # NAME SECONDS COMMAND…
 }
 
 # ---- Guests: in the background, reported at the end. A script of tests/vm/ is what one of them runs;
-# its "vm:" line has the options of tools/vm/run.sh.
+# its "vm:" line has the options of tools/vm/run.sh. If it has a line "sanitizers: only", it needs such
+# a kernel; "sanitizers: no" is one that would find nothing more there.
 
 start_guest() { # NAME
 	local name=$1 options
 	read -ra options < <(sed -n 's/^# vm: *//p' "tests/vm/$name.sh")
 	(
 		status=0
-		tools/vm/run.sh "${options[@]}" -t 900 -o "$logs/$name" \
+		tools/vm/run.sh "${options[@]}" -k "q35_slow=${slow:-1}" -t $((900 * ${slow:-1})) \
+			-o "$logs/$name" \
 			-f "tests/vm/$name.sh:test.sh" -f "$suite:kselftest" \
 			-- sh /test.sh >"$logs/vm-$name.log" 2>&1 || status=$?
 		echo $status >"$logs/vm-$name.status"
@@ -74,15 +80,17 @@ start_guest() { # NAME
 }
 
 # A kernel log's complaints are failures of a test of its own.
-complaints='BUG:|WARNING:|Oops|kmemleak|memory leak|Call Trace|UBSAN|KASAN|blocked for more|Bad page'
+complaints='BUG:|WARNING:|Oops|memory leak|Call Trace|UBSAN|KASAN|blocked for more|Bad page'
+complaints+='|DMA-API: .*(leak|error|not|overlap)|unreferenced object|kmemleak: .*(suspected|disabled)'
+complaints+='|INFO: (rcu|task|possible|trying)|lock held|turning off the locking'
 report_kernel_log() { # NAME
 	local log=$logs/$1/kernel.ktap
 	{
 		echo 1..1
 		if [ ! -s "$logs/$1/dmesg.txt" ]; then
 			echo "not ok 1 the guest sent its kernel log"
-		elif grep -nE "$complaints" "$logs/$1/dmesg.txt" "$logs/$1/console.txt" |
-			grep -v 'Spectre V2 :'; then # the processor's, not ours
+		elif grep -nE "$complaints" "$logs/$1"/{dmesg,console,leaks}.txt |
+			grep -v -e 'Spectre V2 :' -e 'leak detector initialized'; then # the processor's, not ours
 			echo "not ok 1 no complaint in the kernel log"
 		else
 			echo "ok 1 no complaint in the kernel log"
@@ -123,28 +131,32 @@ trap 'kill $(jobs -p) 2>/dev/null' EXIT
 guests=()
 for script in tests/vm/*.sh; do
 	name=${script##*/}
-	guests+=("${name%.sh}")
+	grep -qx "# sanitizers: $([ "${Q35_KERNEL-}" ] && echo no || echo only)" "$script" ||
+		guests+=("${name%.sh}")
 done
-echo "Guests ${guests[*]}: running beside the tests on the host"
+echo "Guests: ${guests[*]}"
 { for name in "${guests[@]}"; do start_guest "$name"; done; } &
 guest_job=$!
 
-echo "On the host"
-for program in "$build"/tests/unit/* "$build"/tests/device/*; do
-	[ ! -x "$program" ] || run "${program#"$build"/tests/}" 300 "$program"
-done
-for script in tests/unit/*.sh tests/cli/*.sh; do
-	[ ! -e "$script" ] || run "${script#tests/}" 300 sh "$script"
-done
-while IFS=: read -r _ test; do
-	[[ $test = driver_* ]] ||
-		run "cpu/$test" 300 env LD_LIBRARY_PATH="$build" Q35_DEVICE=cpu "$suite/q35/$test"
-done <"$suite/kselftest-list.txt"
-echo "On the host, with address and undefined-behaviour sanitizers"
-for program in "$build"/asan/bin/*/*; do
-	[ ! -x "$program" ] || run "asan/${program#"$build"/asan/bin/}" 600 "$program"
-done
+on_the_host() {
+	echo "On the host"
+	for program in "$build"/tests/unit/* "$build"/tests/device/*; do
+		[ ! -x "$program" ] || run "${program#"$build"/tests/}" 300 "$program"
+	done
+	for script in tests/unit/*.sh tests/cli/*.sh; do
+		[ ! -e "$script" ] || run "${script#tests/}" 300 sh "$script"
+	done
+	while IFS=: read -r _ test; do
+		[[ $test = driver_* ]] ||
+			run "cpu/$test" 300 env LD_LIBRARY_PATH="$build" Q35_DEVICE=cpu "$suite/q35/$test"
+	done <"$suite/kselftest-list.txt"
+	echo "On the host, with address and undefined-behaviour sanitizers"
+	for program in "$build"/asan/bin/*/*; do
+		[ ! -x "$program" ] || run "asan/${program#"$build"/asan/bin/}" 600 "$program"
+	done
+}
 
+[ "${Q35_KERNEL-}" ] || on_the_host
 echo "In guests"
 wait $guest_job
 for name in "${guests[@]}"; do

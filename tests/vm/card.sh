@@ -30,7 +30,7 @@ as_nobody() {
 selftests() {
 	mkdir -p /out/kselftest
 	# Without a name after it -p takes the next option for the directory.
-	/kselftest/run_kselftest.sh -o 300 -p /out/kselftest | sed 's/^/# /' | tee /out/kselftest.txt
+	/kselftest/run_kselftest.sh -o $((300 * ${q35_slow:-1})) -p /out/kselftest | sed 's/^/# /' | tee /out/kselftest.txt
 	! grep -q '^# not ok' /out/kselftest.txt && grep -q '^# ok' /out/kselftest.txt
 }
 

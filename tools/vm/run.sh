@@ -16,13 +16,15 @@
 #	-k ARGUMENTS	more for the kernel's command line
 #	-i		a shell on the console instead of a command
 #
-# COMMAND is a line of sh, run as root. KVM is used where it works.
+# COMMAND is a line of sh, run as root. KVM is used where it works. The kernel and its modules are those
+# that $Q35_KERNEL's setup.mk and vm/modules say, the build directory's if that is not set.
 # shellcheck disable=SC2054 # QEMU's arguments have commas
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
 build=${Q35_BUILD:-$top/build}
-eval "$(sed -n 's/^\(KERNEL_[A-Z]*\) := \(.*\)/\1=\2/p' "$build/setup.mk")"
+for_kernel=${Q35_KERNEL:-$build}
+eval "$(sed -n 's/^\(KERNEL_[A-Z]*\) := \(.*\)/\1=\2/p' "$for_kernel/setup.mk")"
 kernel=$KERNEL_ROOT/boot/vmlinuz-$KERNEL_RELEASE
 
 files=() cards=() append='' smp=2 memory=2G limit=600 interactive='' out=$build/vm/out
@@ -60,7 +62,7 @@ place "$build/vm/leave" usr/bin/leave
 place /usr/bin/timeout usr/bin/timeout # kselftest's runner needs more than busybox' can
 printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' >"$root/etc/passwd"
 printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
-place "$build/vm/modules" lib/q35
+place "$for_kernel/vm/modules" lib/q35
 for file in libq35.so.0:usr/lib/libq35.so.0 q35:usr/bin/q35 example:usr/bin/example; do
 	[ ! -e "$build/${file%%:*}" ] || place "$build/${file%%:*}" "${file#*:}"
 done
