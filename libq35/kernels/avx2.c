@@ -19,6 +19,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "decode.h"
 #include "prepare.h"
 #include "scratch.h"
 
@@ -68,23 +69,14 @@ static int supported(void)
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
 }
 
-static unsigned int reverse_byte(unsigned int w)
-{
-	unsigned int r = 0, i;
-
-	for (i = 0; i < 8; i++)
-		r |= (w >> i & 1) << (7 - i);
-	return r;
-}
-
 static void init_pairs(uint16_t *pair, const int8_t *codebook)
 {
 	uint8_t even[256], odd[256];
 	unsigned int i;
 
 	for (i = 0; i < 256; i++) {
-		even[i] = codebook[reverse_byte(i)];
-		odd[i] = codebook[256 + reverse_byte(i)];
+		even[i] = codebook[q35_reverse_window(i)];
+		odd[i] = codebook[256 + q35_reverse_window(i)];
 	}
 	for (i = 0; i < 1 << PAIR_BITS; i++)
 		pair[i] = even[i & 0xff] | odd[i >> Q35_ODD_BITS] << 8;
@@ -197,7 +189,7 @@ static void init_shuffler(struct shuffler *s, const int8_t *codebook)
 	for (parity = 0; parity < 2; parity++) {
 		for (i = 0; i < 1u << s->bits; i++)
 			table[i / 16][i % 16] =
-				codebook[256 * parity + reverse_byte(i << (8 - s->bits))];
+				codebook[256 * parity + q35_reverse_window(i << (8 - s->bits))];
 		for (i = 0; i < 1u << (s->bits - 4); i++)
 			s->table[parity][i] = _mm256_broadcastsi128_si256(
 				_mm_loadu_si128((const __m128i *)table[i]));
@@ -420,8 +412,9 @@ static void gemm(const struct q35_product *p, const void *scratch, const uint8_t
 	uint32_t b, m, rows;
 
 	j.has_zero = p->meta_flags & Q35_META_ZERO;
-	init_pairs(panel.pair, p->codebook);
 	init_shuffler(&panel.shuffler, p->codebook);
+	if (panel.shuffler.bits > SHUFFLE_BITS)
+		init_pairs(panel.pair, p->codebook);
 	for (b = b0; b < b1; b++, j.tiles += block) {
 		j.n0 = b * Q35_BLOCK_N;
 		j.outputs = p->n - j.n0 < Q35_BLOCK_N ? p->n - j.n0 : Q35_BLOCK_N;

@@ -15,6 +15,14 @@ static inline unsigned int q35_tile_bit(const uint8_t *tile, unsigned int b)
 	return tile[b / 8] >> b % 8 & 1;
 }
 
+/* Newest bit first: how a window comes out of little-endian memory. */
+static inline unsigned int q35_reverse_window(unsigned int w)
+{
+	static const uint8_t nibble[16] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
+
+	return nibble[w & 15] << 4 | nibble[w >> 4];
+}
+
 /* code[i * 8 + j] is the code of the tile's output i, input j. */
 static inline void q35_decode_tile(const uint8_t *tile, const int8_t *codebook,
 				   int8_t code[Q35_TILE_WEIGHTS])

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The peer to beat: per-column INT4, 4 bits a weight and an fp16 scale a column, with as much care as
- * libq35's own kernels have had: AVX-512 VNNI, weights in the order in which they are read, the
- * same activations (prepare() of q35_kernels), prefetching, and several rows a decoding.
+ * libq35's own kernels have had: weights in the order in which they are read, the same activations
+ * (prepare() of q35_kernels), and the very loops of the AVX-512 kernel (avx512_gemm.h).
  *
  * codes[ceil(n/64)][ceil(k/8)][4][64]: of 64 outputs, 16 in each of 4 vectors; a 32-bit lane is an
  * output, byte i of it has input 2 i in its low nibble and 2 i + 1 in the high one, plus 8 each.
@@ -27,7 +27,7 @@ static inline size_t int4_codes_size(uint32_t n, uint32_t k)
 bool int4_supported(void);
 
 /*
- * Outputs 64 b0 … 64 b1 - 1. Of p only m, n, k, act_block, y and y_stride count, y is F32; scratch is
+ * Outputs 64 b0 … 64 b1 - 1. p has no groups and no zero-points; its tiles and meta do not count. scratch is
  * what prepare() made of p.
  */
 void int4_gemm(const struct q35_product *p, const void *scratch, const uint8_t *codes,
