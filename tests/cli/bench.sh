@@ -71,6 +71,7 @@ test_gemm_rows_are_well_formed() {
 	succeeds "$bench" gemm -s 65x9 -t 2 -S 0.01 --working-set 1000 -o "$work/rows"
 	well_formed "$work/rows"
 	table_matches "$work/rows"
+	grep -q "\"odd shape: t8, 64x10, m=127, threads=1\"" "$work/rows" || note "no odd shape"
 	for m in 1 8 32 128; do
 		grep -q "\"t8, 65x9, m=$m, threads=2, act_block=128\"" "$work/rows" || note "no m=$m"
 	done

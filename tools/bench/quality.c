@@ -367,7 +367,7 @@ static int report_tensor(struct bench *b, const char *file, const struct q35_ten
 	row.value = 100 * sqrt((b->totals[0].errors - errors) / (b->variance - variance));
 	if (!isfinite(row.value)) /* all weights are the same */
 		return DONE;
-	snprintf(row.name, sizeof(row.name), "%.24s, %s: t8", file,
+	snprintf(row.name, sizeof(row.name), "%.48s, %s: t8", file,
 		 t->name + (length > most ? length - most : 0));
 	return report_add(b->report, &row) ? DONE : fail("out of memory");
 }

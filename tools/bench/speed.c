@@ -39,6 +39,7 @@ struct bench {
 	const uint32_t *rows; /* m, ending with 0 */
 	double seconds;
 	unsigned int threads;
+	bool odd; /* odd shapes as well */
 	struct report *report;
 	struct ground ground;
 	bool int4; /* takes part */
@@ -168,6 +169,12 @@ static double limit_of(const struct setting *s, double gbytes, double multiply, 
 	return by_memory < multiply ? by_memory : multiply;
 }
 
+/* Those that are there to be fast; of the others one comparison says enough. */
+static bool meets_all(const struct format *f)
+{
+	return !f->group && (f->format == Q35_T8 || f->format == Q35_T7);
+}
+
 static int report_race(struct bench *b, const struct race *race)
 {
 	const struct setting *s = &b->ground.setting;
@@ -180,6 +187,10 @@ static int report_race(struct bench *b, const struct race *race)
 	for (f = 0; f < b->format_count; f++) {
 		format_init(&b->formats[f], s->n, s->k, &w);
 		limit = limit_of(s, gbytes, multiply, weights_bytes(&w));
+		if (!meets_all(&b->formats[f])) {
+			ok = ok && add(b, race, b->formats[f].name, b->int4 ? INT4 : SCALAR, limit);
+			continue;
+		}
 		ok = ok && add(b, race, b->formats[f].name, INT4, limit) &&
 		     add(b, race, b->formats[f].name, SCALAR, limit) &&
 		     add(b, race, b->formats[f].name, b->openblas, limit);
@@ -226,6 +237,65 @@ static int run_shapes(struct bench *b, const struct shape *shapes, size_t count)
 	return ret;
 }
 
+/* ---- Odd shapes ---------------------------------------------------------------------------- */
+
+static int report_odd(struct bench *b, const struct race *race, const struct setting *odd,
+		      const struct setting *even)
+{
+	struct row row = {
+		.value = race->racers[0].rate,
+		.unit = "products/s",
+		.peer_value = race->racers[1].rate,
+		.limit = ABSENT,
+	};
+	char peer[64];
+
+	snprintf(row.name, sizeof(row.name), "odd shape: t8, %ux%u, m=%u, threads=%u", odd->n,
+		 odd->k, odd->m, odd->threads);
+	snprintf(peer, sizeof(peer), "%ux%u, m=%u", even->n, even->k, even->m);
+	row.peer = peer;
+	return report_add(b->report, &row) ? DONE : fail("out of memory");
+}
+
+/* T8 against itself with the shape just above that is even in all dimensions: it should be no slower. */
+static int run_odd(struct bench *b, const struct shape *shape, uint32_t m)
+{
+	const struct setting settings[2] = {
+		{m, shape->n > 1 ? shape->n - 1 : 1, shape->k + 1, 1},
+		{m + 1, shape->n, shape->k, 1},
+	};
+	struct ground grounds[2] = {b->ground, b->ground};
+	struct q35_contestant contestants[2];
+	struct race race = {0};
+	int i, ret = DONE;
+
+	progress("%s: %ux%u, m=%u", b->name, settings[0].n, settings[0].k, m);
+	for (i = 0; i < 2 && !ret; i++) {
+		contestants[i] = (struct q35_contestant){&grounds[i], q35_kernels_get(), b->formats,
+							 settings[i].n};
+		race_enter(&race, b->formats->name, run_q35, &contestants[i], 1);
+		ret = ground_set(&grounds[i], &settings[i]);
+	}
+	if (!ret)
+		ret = race_run(&race, b->seconds);
+	if (!ret)
+		ret = report_odd(b, &race, &settings[0], &settings[1]);
+	for (i = 0; i < 2; i++)
+		ground_clear(&grounds[i]);
+	return ret;
+}
+
+static int run_odd_shapes(struct bench *b, const struct shape *shape)
+{
+	static const uint32_t rows[] = {1, 3, 7, 9, 31, 33, 127};
+	size_t i;
+	int ret = DONE;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]) && !ret; i++)
+		ret = run_odd(b, shape, rows[i]);
+	return ret;
+}
+
 static int run(struct bench *b, const struct options *options)
 {
 	struct shape largest =
@@ -259,6 +329,8 @@ static int run(struct bench *b, const struct options *options)
 		ret = run_shapes(b, small_shapes, 3);
 	if (!ret && options->large && !options->shape.n)
 		ret = run_shapes(b, large_shapes, 3);
+	if (!ret && b->odd)
+		ret = run_odd_shapes(b, options->shape.n ? &options->shape : small_shapes);
 	return ret ? ret : report_load(b->report, "after");
 }
 
@@ -269,6 +341,7 @@ static int bench(const char *name, const char *title, const uint32_t *rows,
 	struct bench b = {
 		.name = name,
 		.rows = rows,
+		.odd = rows[1],
 		.seconds = options->seconds > 0 ? options->seconds : SECONDS,
 		.threads = options->threads ? options->threads
 			   : cpus < 2	    ? cpus
