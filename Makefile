@@ -133,7 +133,7 @@ bench: $(B)/q35-bench
 # ---- The driver: Kbuild on a tree of links, which all kernels can build elsewhere than here ----
 
 DRIVER_SOURCES := $(wildcard driver/*.c)
-DRIVER_FILES := Kbuild $(DRIVER_SOURCES) $(wildcard driver/*.h driver/uapi/drm/*.h)
+DRIVER_FILES := Kbuild $(DRIVER_SOURCES) $(wildcard driver/*.h driver/uapi/drm/*.h driver/tests/*)
 KBUILD = $(MAKE) -C $(KERNEL_ROOT)/lib/modules/$(KERNEL_RELEASE)/build M=$(abspath $(K))/kmod
 
 # Where all is that is made for one kernel: Debian's, or that of check-sanitizers.

@@ -365,3 +365,7 @@ void q35_device_remove(struct q35_device *q35)
 	for (u32 i = 0; i < q35->caps.vms; i++)
 		q35_vm_remove(q35, i);
 }
+
+#if IS_BUILTIN(CONFIG_KUNIT)
+#include "tests/q35_device_test.c"
+#endif

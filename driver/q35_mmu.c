@@ -349,3 +349,7 @@ void q35_mmu_fini(struct q35_mmu *mmu)
 	q35_table_free(mmu->dev, mmu->root);
 	mmu->root = NULL;
 }
+
+#if IS_BUILTIN(CONFIG_KUNIT)
+#include "tests/q35_mmu_test.c"
+#endif

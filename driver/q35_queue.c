@@ -706,3 +706,7 @@ void q35_queue_remove(struct q35_device *q35, u32 slot)
 	q35_queue_retire(queue);
 	q35_queue_release_slot(queue);
 }
+
+#if IS_BUILTIN(CONFIG_KUNIT)
+#include "tests/q35_queue_test.c"
+#endif

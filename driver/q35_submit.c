@@ -195,3 +195,7 @@ int q35_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 	q35_queue_put(queue);
 	return ret;
 }
+
+#if IS_BUILTIN(CONFIG_KUNIT)
+#include "tests/q35_submit_test.c"
+#endif
