@@ -14,6 +14,7 @@
 #	-m MEMORY	[2G]
 #	-t SECONDS	before the guest is given up [600]
 #	-k ARGUMENTS	more for the kernel's command line
+#	-q		QEMU's monitor in the guest: QMP at the virtio port named q35.monitor
 #	-i		a shell on the console instead of a command
 #
 # COMMAND is a line of sh, run as root. KVM is used where it works. The kernel and its modules are those
@@ -27,8 +28,8 @@ for_kernel=${Q35_KERNEL:-$build}
 eval "$(sed -n 's/^\(KERNEL_[A-Z]*\) := \(.*\)/\1=\2/p' "$for_kernel/setup.mk")"
 kernel=$KERNEL_ROOT/boot/vmlinuz-$KERNEL_RELEASE
 
-files=() cards=() append='' smp=2 memory=2G limit=600 interactive='' out=$build/vm/out
-while getopts f:o:c:ns:m:t:k:i option; do
+files=() cards=() append='' smp=2 memory=2G limit=600 interactive='' monitor='' out=$build/vm/out
+while getopts f:o:c:ns:m:t:k:qi option; do
 	case $option in
 	f) files+=("$OPTARG") ;;
 	o) out=$OPTARG ;;
@@ -38,6 +39,7 @@ while getopts f:o:c:ns:m:t:k:i option; do
 	m) memory=$OPTARG ;;
 	t) limit=$OPTARG ;;
 	k) append+=" $OPTARG" ;;
+	q) monitor=1 ;;
 	i) interactive=1 append+=' q35_shell=yes' ;;
 	*) sed -n '/^#	tools/,/^#$/p' "$0" >&2; exit 2 ;;
 	esac
@@ -103,6 +105,14 @@ for card in "${cards[@]}"; do
 	[ "$card" = none ] || [ ! -e "$build/q35-accel.so" ] ||
 		arguments+=(-device "q35-accel${card:+,$card}")
 done
+
+# QEMU connects to itself.
+[ ! "$monitor" ] || arguments+=(
+	-chardev "socket,id=monitor,path=$work/monitor,server=on,wait=off"
+	-mon chardev=monitor,mode=control
+	-chardev "socket,id=guest-monitor,path=$work/monitor"
+	-device virtserialport,chardev=guest-monitor,name=q35.monitor
+)
 
 # A stale tick in a slow guest must not make the kernel doubt its timer. Warnings and worse go to
 # the console; all of the log comes with the files, if the guest lives to send it.
