@@ -54,6 +54,11 @@ TEST(formula_by_hand)
 	EXPECT_EQ(c.array, 2 * 4 * 8);
 	EXPECT_EQ(c.decode, 2 * 4 * 16);
 
+	/* A pass that is just full is one. */
+	job.m = 16;
+	EXPECT_EQ(q35_timing_cycles(&t, &job).array, 4 * 8);
+	job.m = 17;
+
 	/* 1 GB/s at 500 MHz: 2 bytes a cycle. */
 	job.memory_bytes = 1001;
 	job.link_bytes = 300;

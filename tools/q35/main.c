@@ -20,6 +20,7 @@ static const struct {
 	{"quantize", command_quantize, "quantize a model's weight matrices to 3.5 bits"},
 	{"generate", command_generate, "continue a prompt with a quantized model"},
 	{"perplexity", command_perplexity, "how well a quantized model predicts a text"},
+	{"project", command_project, "what cards of given parameters would make of large models"},
 	{"info", command_info, "list what is in a model file, or what a card offers"},
 };
 
