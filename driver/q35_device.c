@@ -8,10 +8,12 @@
  * next check, every wait is bounded, and all ones means that the card has left the bus.
  *
  * Card reset is the last resort, when a queue does not come out of its own reset or an address
- * space does not drain. It costs every client its queues, so it is a work item of its own, which
- * whoever needs it requests and, where memory depends on it, flushes. Page tables are in host
- * memory and device memory survives, so address spaces and buffers stay. Should the card not come
- * back, bus mastering is switched off: whatever it is still doing, it can no longer reach the
+ * space does not drain. It is a work item of its own, which whoever needs it requests and, where
+ * memory depends on it, flushes. Page tables are in host memory and device memory survives, so
+ * address spaces and buffers stay, and so do the queues of the innocent: what was not complete
+ * runs again, from where the card got to (q35_queue_restart()). Sleep of the system, function-level
+ * reset and recovery from PCI errors are the same with a pause in the middle. Should the card not
+ * come back, bus mastering is switched off: whatever it is still doing, it can no longer reach the
  * host's memory, and buffers can be freed.
  *
  * Removal is the same as reset with another error code: drm_dev_unplug() keeps everyone else away
@@ -142,25 +144,58 @@ static int q35_device_reset_card(struct q35_device *q35)
 }
 
 /*
- * Reset the card and tell it the address spaces again; what of queues is the caller's, who holds
- * reset_sem for writing and slots_lock.
+ * Reset the card, tell it the address spaces and queues again, and end the jobs of queues
+ * that have failed or do not get through this. The others are parked. The caller holds reset_sem for
+ * writing.
  */
-static int q35_device_restart(struct q35_device *q35)
+static void q35_device_restart(struct q35_device *q35)
 {
+	struct pci_dev *pdev = to_pci_dev(q35->drm.dev);
 	int ret = q35_device_reset_card(q35);
 
 	trace_q35_reset(q35, Q35_TRACE_CARD, ret);
+	mutex_lock(&q35->slots_lock);
 	if (ret) {
 		drm_err(&q35->drm, "card does not come back from reset (%d), giving it up\n", ret);
-		pci_clear_master(to_pci_dev(q35->drm.dev));
+		pci_clear_master(pdev);
 		q35->lost = true;
-		return ret;
+	} else {
+		pci_set_master(pdev);
+		for (u32 i = 0; i < q35->caps.vms; i++)
+			if (q35->vms[i])
+				q35_vm_set_root(q35->vms[i]);
+		q35_write(q35, Q35_REG_CONTROL, Q35_CONTROL_ENABLE);
 	}
-	for (u32 i = 0; i < q35->caps.vms; i++)
-		if (q35->vms[i])
-			q35_vm_set_root(q35->vms[i]);
-	q35_write(q35, Q35_REG_CONTROL, Q35_CONTROL_ENABLE);
-	return 0;
+
+	/* No descriptor can run any more, so fences may signal. */
+	for (u32 i = 0; i < q35->caps.queues; i++) {
+		struct q35_queue *queue = q35->queues[i];
+
+		if (queue && (q35->lost || q35_queue_restart(queue))) {
+			q35_queue_lose(queue, -ECANCELED);
+			q35_queue_retire(queue);
+		}
+	}
+	mutex_unlock(&q35->slots_lock);
+}
+
+static void q35_device_save_counters(struct q35_device *q35)
+{
+	mutex_lock(&q35->slots_lock);
+	for (u32 i = 0; i < q35->caps.queues; i++)
+		if (q35->queues[i])
+			q35_queue_save_counters(q35->queues[i]);
+	mutex_unlock(&q35->slots_lock);
+}
+
+/* What was parked for a reset of the card, or by q35_device_restart(), may run. */
+static void q35_device_unpark(struct q35_device *q35)
+{
+	mutex_lock(&q35->slots_lock);
+	for (u32 i = 0; i < q35->caps.queues; i++)
+		if (q35->queues[i])
+			q35_queue_unpark(q35->queues[i], Q35_PARK_RESET);
+	mutex_unlock(&q35->slots_lock);
 }
 
 static void q35_device_reset_work(struct work_struct *work)
@@ -172,28 +207,16 @@ static void q35_device_reset_work(struct work_struct *work)
 	if (q35_pm_enter(q35, &idx))
 		return;
 	down_write(&q35->reset_sem);
-	if (q35->lost || q35->asleep)
-		goto unlock;
-
-	dump = q35_dump_begin(q35, "card reset");
-	if (dump)
-		q35_dump_end(dump);
-
-	mutex_lock(&q35->slots_lock);
-	for (u32 i = 0; i < q35->caps.queues; i++)
-		if (q35->queues[i])
-			q35_queue_lose(q35->queues[i], -ECANCELED);
-
-	atomic_inc(&q35->card_resets);
-	if (!q35_device_restart(q35))
-		drm_warn(&q35->drm, "card was reset, all queues are lost\n");
-
-	/* Only now can no descriptor run any more, and its fence may signal. */
-	for (u32 i = 0; i < q35->caps.queues; i++)
-		if (q35->queues[i])
-			q35_queue_retire(q35->queues[i]);
-	mutex_unlock(&q35->slots_lock);
-unlock:
+	if (!q35->lost && !q35->asleep) {
+		dump = q35_dump_begin(q35, "card reset");
+		if (dump)
+			q35_dump_end(dump);
+		atomic_inc(&q35->card_resets);
+		drm_warn(&q35->drm, "resetting the card\n");
+		q35_device_save_counters(q35);
+		q35_device_restart(q35);
+		q35_device_unpark(q35);
+	}
 	up_write(&q35->reset_sem);
 	q35_pm_exit(q35, idx);
 }
@@ -219,35 +242,22 @@ void q35_device_sleep(struct q35_device *q35)
 {
 	down_write(&q35->reset_sem);
 	if (!q35->lost) {
-		mutex_lock(&q35->slots_lock);
-		for (u32 i = 0; i < q35->caps.queues; i++)
-			if (q35->queues[i])
-				q35_queue_sleep(q35->queues[i]);
-		mutex_unlock(&q35->slots_lock);
-		/* If it does not answer, q35_device_wake() will say so. */
-		q35_device_reset_card(q35);
+		q35_device_save_counters(q35);
+		if (q35_device_reset_card(q35))
+			pci_clear_master(to_pci_dev(q35->drm.dev));
 	}
 	q35->asleep = true;
 	up_write(&q35->reset_sem);
 }
 
-/* q35_device_wake() - undo q35_device_sleep(); the queues are still parked */
+/* q35_device_wake() - undo q35_device_sleep(); what was parked may run, if that was the reason */
 void q35_device_wake(struct q35_device *q35)
 {
 	down_write(&q35->reset_sem);
 	q35->asleep = false;
 	if (!q35->lost) {
-		mutex_lock(&q35->slots_lock);
 		q35_device_restart(q35);
-		for (u32 i = 0; i < q35->caps.queues; i++) {
-			struct q35_queue *queue = q35->queues[i];
-
-			if (queue && (q35->lost || q35_queue_wake(queue))) {
-				q35_queue_lose(queue, -ECANCELED);
-				q35_queue_retire(queue);
-			}
-		}
-		mutex_unlock(&q35->slots_lock);
+		q35_device_unpark(q35);
 	}
 	up_write(&q35->reset_sem);
 }

@@ -173,20 +173,22 @@ void q35_job_emit(struct q35_job *job)
 {
 	struct q35_queue *queue = job->queue;
 	struct q35_device *q35 = queue->q35;
+	const struct q35_hw_desc *descs = job->descs + job->done;
+	u32 count = job->count - job->done;
 	u32 offset = queue->tail & (queue->ring_size - 1);
-	u32 to_end = min(job->count, queue->ring_size - offset);
+	u32 to_end = min(count, queue->ring_size - offset);
 	struct q35_hw_desc *last = &job->descs[job->count - 1];
 
 	lockdep_assert_held(&queue->lock);
 
 	last->flags |= cpu_to_le16(Q35_DESC_NOTIFY | Q35_DESC_IRQ);
 	last->seqno = cpu_to_le64(job->fence->seqno);
-	memcpy(queue->ring + offset, job->descs, to_end * sizeof(*job->descs));
-	memcpy(queue->ring, job->descs + to_end, (job->count - to_end) * sizeof(*job->descs));
+	memcpy(queue->ring + offset, descs, to_end * sizeof(*descs));
+	memcpy(queue->ring, descs + to_end, (count - to_end) * sizeof(*descs));
 
-	job->first = queue->tail;
+	job->first = queue->tail - job->done;
 	trace_q35_run(job);
-	queue->tail += job->count;
+	queue->tail += count;
 	queue->emitted = job->fence->seqno;
 	list_add_tail(&job->link, &queue->inflight);
 	q35_queue_expect(queue);

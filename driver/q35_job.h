@@ -17,8 +17,9 @@ struct q35_job {
 	struct dma_fence *fence; /* the card's; initialised when the job is pushed */
 	struct q35_hw_desc *descs;
 	u32 count; /* of descriptors, not 0 */
-	u32 first; /* ring index of the first one, once in flight */
-	struct list_head link; /* q35_queue.inflight; empty before and after */
+	u32 done; /* of them, that the card had completed when it was last reset */
+	u32 first; /* ring index of the first one, as if those were there, once in flight */
+	struct list_head link; /* q35_queue.inflight or parked; empty before and after */
 };
 
 extern const struct drm_sched_backend_ops q35_job_ops;

@@ -3,8 +3,8 @@
  * DOC: Sleep
  *
  * When the system goes to sleep, user space is frozen, but submissions that it has made are still
- * about: some on the card, others waiting for fences. Those on the card are let finish, since a job
- * that was cut off cannot be run again; those that the scheduler hands over from then on are
+ * about: some on the card, others waiting for fences. Those on the card are let finish, since not
+ * every job that was cut off can be run again; those that the scheduler hands over from then on are
  * parked. Then the card is reset. On the way back it gets its address spaces and queues again, and
  * what was parked. So nobody notices, but for timestamps, which count from the card's reset.
  *
@@ -133,7 +133,7 @@ static void q35_pm_unpark(struct q35_device *q35)
 		struct q35_queue *queue = q35_pm_get_queue(q35, i);
 
 		if (queue) {
-			q35_queue_unpark(queue);
+			q35_queue_unpark(queue, Q35_PARK_SLEEP);
 			q35_queue_put(queue);
 		}
 	}
@@ -149,7 +149,8 @@ static int q35_pm_park(struct q35_device *q35)
 
 		if (!queue)
 			continue;
-		ret = q35_queue_park(queue, deadline);
+		q35_queue_park(queue, Q35_PARK_SLEEP);
+		ret = q35_queue_drain(queue, deadline);
 		q35_queue_put(queue);
 		if (ret) {
 			drm_info(&q35->drm, "queue %u is still busy, the system cannot sleep\n", i);

@@ -3,9 +3,10 @@
  * DOC: Queues
  *
  * A queue is one of the card's rings, owned by one client, with a scheduler of its own. It dies at
- * the first fault, hang or card reset, stays dead until its owner destroys it, and then makes a
- * fresh start as somebody else's; so a queue never has to be repaired, and no client ever sees
- * another one's trouble.
+ * its first fault or hang, stays dead until its owner destroys it, and then makes a fresh start as
+ * somebody else's; so a queue never has to be repaired, and no client ever sees another one's
+ * trouble. If the whole card has to be reset for it, the other queues get their rings again, with
+ * what was not complete in it.
  *
  * The ring and the write-back block are in coherent host memory. Emitting a job is a copy and one
  * doorbell; completing it is a read of host memory, in the interrupt handler. The one thing that
@@ -186,6 +187,14 @@ static void q35_queue_flush(struct q35_queue *queue)
 	spin_unlock_irqrestore(&queue->lock, flags);
 }
 
+/* Of the jobs that the scheduler has handed over and that have not ended; NULL if all have. */
+static struct q35_job *q35_queue_oldest(struct q35_queue *queue)
+{
+	struct list_head *list = list_empty(&queue->inflight) ? &queue->parked : &queue->inflight;
+
+	return list_first_entry_or_null(list, struct q35_job, link);
+}
+
 /*
  * q35_queue_lose() - the queue dies with the card
  * @cancel: error for its jobs
@@ -195,13 +204,17 @@ static void q35_queue_flush(struct q35_queue *queue)
  */
 void q35_queue_lose(struct q35_queue *queue, int cancel)
 {
+	struct q35_job *oldest;
 	unsigned long flags;
 
 	q35_queue_complete(queue);
 	spin_lock_irqsave(&queue->lock, flags);
 	q35_queue_cancel(queue, cancel);
-	if (queue->status == DRM_Q35_QUEUE_OK)
+	if (queue->status == DRM_Q35_QUEUE_OK) {
+		oldest = q35_queue_oldest(queue);
 		queue->status = DRM_Q35_QUEUE_LOST;
+		queue->bad_submission = oldest ? oldest->fence->seqno - 1 : queue->emitted;
+	}
 	spin_unlock_irqrestore(&queue->lock, flags);
 }
 
@@ -222,15 +235,14 @@ static void q35_queue_stop(struct q35_queue *queue)
 	int ret = 0;
 
 	mutex_lock(&queue->hw_lock);
-	if (queue->on_card) {
+	if (queue->on_card && !q35->asleep) {
 		q35_write(q35, q35_queue_reg(queue, Q35_QREG_CONTROL), Q35_QCONTROL_RESET);
 		ret = q35_poll(q35, q35_queue_reg(queue, Q35_QREG_STATE), U32_MAX,
 			       Q35_QUEUE_DISABLED, Q35_RESET_TIMEOUT_US);
-		queue->on_card = ret;
 		trace_q35_reset(q35, queue->slot, ret);
 	}
 	if (!ret)
-		q35_queue_flush(queue);
+		q35_queue_retire(queue);
 	mutex_unlock(&queue->hw_lock);
 
 	if (ret) {
@@ -307,7 +319,8 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 		index = queue->tail;
 		queue->status = DRM_Q35_QUEUE_FAULT; /* the card's own: code 0 */
 	} else if (hung &&
-		   hung == list_first_entry_or_null(&queue->inflight, struct q35_job, link)) {
+		   hung == list_first_entry_or_null(&queue->inflight, struct q35_job, link) &&
+		   time_after_eq(jiffies, queue->resumed + msecs_to_jiffies(queue->timeout_ms))) {
 		/* The oldest in flight, so the card must be in it; not a parked one. */
 		index = le32_to_cpu(wb.head);
 		queue->status = index - hung->first < hung->count ? DRM_Q35_QUEUE_HANG
@@ -324,10 +337,8 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 		if (guilty)
 			index = guilty->first;
 	}
-	if (guilty) {
-		queue->bad_job = index - guilty->first;
-		queue->bad_submission = guilty->fence->seqno - 1;
-	}
+	queue->bad_job = guilty ? index - guilty->first : 0;
+	queue->bad_submission = guilty ? guilty->fence->seqno - 1 : queue->emitted;
 	queue->guilty = guilty;
 	trace_q35_fault(queue);
 	dump = q35_dump_begin(q35, queue->status == DRM_Q35_QUEUE_HANG ? "hang" : "fault");
@@ -477,19 +488,52 @@ static int q35_queue_enable(struct q35_queue *queue)
 	return ret;
 }
 
+/* Let nothing more onto the card, for a reason that holds until q35_queue_unpark(). */
+void q35_queue_park(struct q35_queue *queue, enum q35_park why)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	queue->park |= why;
+	spin_unlock_irqrestore(&queue->lock, flags);
+}
+
+/* Run what was parked, with its time starting now, and what comes. */
+void q35_queue_unpark(struct q35_queue *queue, enum q35_park why)
+{
+	struct q35_job *job, *next;
+	unsigned long flags;
+	bool go;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	go = queue->park == why;
+	queue->park &= ~why;
+	if (go)
+		queue->resumed = jiffies;
+	/* If it has died meanwhile, q35_queue_flush() ends what is parked. */
+	list_for_each_entry_safe(job, next, &queue->parked, link) {
+		if (!go || queue->cancel)
+			break;
+		list_del_init(&job->link);
+		q35_job_emit(job);
+	}
+	spin_unlock_irqrestore(&queue->lock, flags);
+	if (go && READ_ONCE(queue->on_card)) /* or it may have no scheduler, yet */
+		drm_sched_resume_timeout(&queue->sched, msecs_to_jiffies(queue->timeout_ms));
+}
+
 /*
- * q35_queue_park() - let nothing more onto the card, and wait for what is there to end
+ * q35_queue_drain() - wait for what is on the card to end, the queue being parked
  *
  * Return: 0, or -EBUSY if it has not at the deadline, in jiffies.
  */
-int q35_queue_park(struct q35_queue *queue, unsigned long deadline)
+int q35_queue_drain(struct q35_queue *queue, unsigned long deadline)
 {
 	struct dma_fence *last = NULL;
 	unsigned long flags;
 	long left = 1;
 
 	spin_lock_irqsave(&queue->lock, flags);
-	queue->park = true;
 	if (!list_empty(&queue->inflight))
 		last = dma_fence_get(
 			list_last_entry(&queue->inflight, struct q35_job, link)->fence);
@@ -503,47 +547,87 @@ int q35_queue_park(struct q35_queue *queue, unsigned long deadline)
 	return left > 0 ? 0 : -EBUSY;
 }
 
-/* Run what was parked, with its time starting now, and what comes. */
-void q35_queue_unpark(struct q35_queue *queue)
+/* The card is about to forget what it has counted. reset_sem is held for writing, and slots_lock. */
+void q35_queue_save_counters(struct q35_queue *queue)
 {
-	struct q35_job *job, *next;
-	unsigned long flags;
-
-	spin_lock_irqsave(&queue->lock, flags);
-	queue->park = false;
-	/* If it has died meanwhile, q35_queue_flush() ends what is parked. */
-	list_for_each_entry_safe(job, next, &queue->parked, link) {
-		if (queue->cancel)
-			break;
-		list_del_init(&job->link);
-		q35_job_emit(job);
-	}
-	spin_unlock_irqrestore(&queue->lock, flags);
-	drm_sched_resume_timeout(&queue->sched, msecs_to_jiffies(queue->timeout_ms));
+	if (queue->on_card)
+		q35_queue_read_counters(queue, queue->counters_before);
 }
 
-/* The card is about to forget the parked queue; keep what counts up. reset_sem is held to write. */
-void q35_queue_sleep(struct q35_queue *queue)
+static bool q35_desc_in_place(const struct q35_hw_desc *desc)
+{
+	return le16_to_cpu(desc->op) == Q35_OP_GEMM && desc->gemm.combine != Q35_HW_COMBINE_NONE &&
+	       desc->gemm.aux_va == desc->gemm.y_va;
+}
+
+/*
+ * Whether what is in flight can run again, after a reset, from where the card got to. Of what it may
+ * have begun nothing may be computed from what it itself has overwritten: from the head to
+ * the next barrier that is what combines with its output in place. Sets the oldest job's progress.
+ */
+static bool q35_queue_can_repeat(struct q35_queue *queue)
+{
+	struct q35_job *job = list_first_entry_or_null(&queue->inflight, struct q35_job, link);
+	bool head = true;
+	u32 i;
+
+	lockdep_assert_held(&queue->lock);
+
+	if (!job)
+		return true;
+	i = le32_to_cpu(READ_ONCE(queue->writeback->head)) - job->first;
+	if (i < job->done || i >= job->count)
+		return false; /* the card contradicts itself */
+	job->done = i;
+
+	list_for_each_entry(job, &queue->inflight, link) {
+		for (i = job->done; i < job->count; i++) {
+			const struct q35_hw_desc *desc = &job->descs[i];
+
+			if (!head && le16_to_cpu(desc->flags) & Q35_DESC_BARRIER)
+				return true;
+			if (q35_desc_in_place(desc))
+				return false;
+			head = false;
+		}
+	}
+	return true;
+}
+
+/*
+ * q35_queue_restart() - the card has been reset: it gets the queue again, parked
+ *
+ * The caller holds reset_sem for writing, unparks it when all is in place, and loses it
+ * if that fails.
+ *
+ * Return: 0, also for a queue that has never been on the card, or an error if it cannot go on.
+ */
+int q35_queue_restart(struct q35_queue *queue)
 {
 	u64 busy = q35_queue_busy_ns(queue);
 	unsigned long flags;
+	int ret;
 
-	if (!queue->on_card)
-		return;
-	q35_queue_read_counters(queue, queue->counters_before);
-	queue->on_card = false;
+	if (!queue->on_card && !READ_ONCE(queue->cancel))
+		return 0;
 
 	spin_lock_irqsave(&queue->lock, flags);
-	queue->busy_before = busy;
-	memset(queue->writeback, 0, sizeof(*queue->writeback));
-	queue->tail = 0;
+	q35_queue_complete_locked(queue);
+	ret = queue->cancel;
+	if (!ret && !q35_queue_can_repeat(queue))
+		ret = -ECANCELED;
+	if (!ret) {
+		queue->park |= Q35_PARK_RESET;
+		list_splice_init(&queue->inflight, &queue->parked);
+		queue->busy_before = busy;
+		queue->tail = 0;
+		queue->reported = 0;
+		queue->polled_seqno = 0;
+		queue->polled_fault = false;
+		memset(queue->writeback, 0, sizeof(*queue->writeback));
+	}
 	spin_unlock_irqrestore(&queue->lock, flags);
-}
-
-/* The card has been reset: it gets the queue again, unless that has died. */
-int q35_queue_wake(struct q35_queue *queue)
-{
-	return READ_ONCE(queue->cancel) ? 0 : q35_queue_program(queue);
+	return ret ?: q35_queue_program(queue);
 }
 
 /* As q35_device_read_counters(), since the queue was created. It is in its slot. */
@@ -618,6 +702,7 @@ int q35_queue_create(struct q35_client *client, struct q35_vm *vm,
 	timer_setup(&queue->poll_timer, q35_queue_poll, 0);
 	INIT_LIST_HEAD(&queue->inflight);
 	INIT_LIST_HEAD(&queue->parked);
+	queue->resumed = jiffies;
 	queue->fence_context = dma_fence_context_alloc(1);
 	queue->priority = args->priority;
 	queue->timeout_ms = args->timeout_ms ?: Q35_TIMEOUT_DEFAULT_MS;

@@ -22,6 +22,12 @@ struct q35_vm;
 #define Q35_TIMEOUT_DEFAULT_MS (10 * MSEC_PER_SEC)
 #define Q35_TIMEOUT_MAX_MS (600 * MSEC_PER_SEC)
 
+/* Why jobs are parked. */
+enum q35_park {
+	Q35_PARK_SLEEP = 1 << 0, /* the system goes to sleep */
+	Q35_PARK_RESET = 1 << 1, /* the card is reset, by whoever */
+};
+
 struct q35_queue {
 	struct kref kref; /* the memory: the slot, the handle, each job and each fence */
 	refcount_t users; /* the scheduler: the handle and each job */
@@ -53,8 +59,9 @@ struct q35_queue {
 	u64 polled_seqno; /* what it saw last time */
 	bool polled_fault;
 	struct list_head parked; /* q35_job.link, to enter the ring when the queue is unparked */
-	bool park; /* jobs are parked instead of run */
-	u64 busy_before; /* nanoseconds, until the system last slept */
+	u32 park; /* enum q35_park: if not 0, jobs are parked instead of run */
+	unsigned long resumed; /* jiffies, when they last were let go */
+	u64 busy_before; /* nanoseconds, until the card was last reset */
 	struct q35_hw_desc *ring; /* NULL once the slot has been given back */
 	struct q35_hw_writeback *writeback;
 	dma_addr_t ring_dma, writeback_dma;
@@ -86,10 +93,11 @@ void q35_queue_expect(struct q35_queue *queue);
 void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung);
 void q35_queue_lose(struct q35_queue *queue, int cancel);
 void q35_queue_retire(struct q35_queue *queue);
-int q35_queue_park(struct q35_queue *queue, unsigned long deadline);
-void q35_queue_unpark(struct q35_queue *queue);
-void q35_queue_sleep(struct q35_queue *queue);
-int q35_queue_wake(struct q35_queue *queue);
+void q35_queue_park(struct q35_queue *queue, enum q35_park why);
+void q35_queue_unpark(struct q35_queue *queue, enum q35_park why);
+int q35_queue_drain(struct q35_queue *queue, unsigned long deadline);
+void q35_queue_save_counters(struct q35_queue *queue);
+int q35_queue_restart(struct q35_queue *queue);
 void q35_queue_read_counters(struct q35_queue *queue, u64 *counters);
 u64 q35_queue_busy_ns(struct q35_queue *queue);
 

@@ -11,7 +11,7 @@
  *	busy_ns		what all queues together have computed since the driver was bound; the growth
  *			over a second, by the queues' number, is the card's utilisation
  *	queue_resets	queues that were reset because they faulted or hung
- *	card_resets	resets of the whole card, which cost every client its queues
+ *	card_resets	resets of the whole card, because a queue alone could not be
  *	lost_interrupts	completions and faults that the card did not announce, found by polling
  */
 #include <linux/device.h>

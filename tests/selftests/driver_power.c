@@ -12,6 +12,7 @@
 
 #define POWER "/sys/bus/pci/drivers/q35/*:*/power/"
 #define MS 1000000ll
+#define ROUNDS 100
 
 /* A file of the first card's. */
 static int open_power(const char *name, int flags)
@@ -106,7 +107,6 @@ TEST_F(power, touching_device_memory_wakes_it)
 		self->mem[MIB - 1] = ~i;
 		ASSERT_TRUE(sleeps());
 		EXPECT_EQ(i, self->mem[0]);
-		EXPECT_TRUE(status_is("active"));
 		ASSERT_TRUE(sleeps());
 		EXPECT_EQ(~i, self->mem[MIB - 1]);
 	}
@@ -151,8 +151,8 @@ TEST_F(power, time_and_counters_go_on)
 	uint64_t first;
 	int64_t start;
 
-	ASSERT_EQ(0, run(self->rig.fd, self->rig.queue, &job, 1));
 	start = deadline(0);
+	ASSERT_EQ(0, run(self->rig.fd, self->rig.queue, &job, 1));
 	first = *time;
 	ASSERT_EQ(0, perf_query(self->rig.fd, self->rig.queue, &before));
 	ASSERT_TRUE(sleeps());
@@ -207,9 +207,9 @@ static void *race(void *arg)
 }
 
 /* With no delay at all it falls asleep after each job, and often just before the next. */
-TEST_F(power, falling_asleep_races_with_jobs)
+TEST_F_TIMEOUT(power, falling_asleep_races_with_jobs, 240)
 {
-	struct racer racers[2] = {{.rounds = 150}, {.rounds = 150}};
+	struct racer racers[2] = {{.rounds = ROUNDS}, {.rounds = ROUNDS}};
 	pthread_t threads[2];
 	unsigned int i;
 
@@ -218,7 +218,7 @@ TEST_F(power, falling_asleep_races_with_jobs)
 		ASSERT_EQ(0, rig_open(&racers[i].rig, 10000));
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL, race, &racers[i]));
 	}
-	for (i = 0; i < 150; i++) {
+	for (i = 0; i < ROUNDS; i++) {
 		self->mem[i * 1024] = i;
 		usleep(5000);
 		ASSERT_EQ(i, self->mem[i * 1024]);

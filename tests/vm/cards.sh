@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # In a guest with several cards, each broken in a way of its own: what that costs, and that it does
 # not spread. KTAP.
-# vm: -c addr=10,vram=256M,x-fault=hang-fill -c addr=11,vram=16M,x-fault=lost-irq -c addr=12,vram=16M,x-fault=seqno-ahead -c addr=13,vram=16M,x-fault=seqno-backward
+# vm: -c addr=10,vram=256M,x-fault=hang-fill -c addr=11,vram=16M,x-fault=lost-irq -c addr=12,vram=16M,x-fault=seqno-ahead -c addr=13,vram=16M,x-fault=seqno-backward -c addr=14,vram=16M,x-fault=reset-fails+hang-fill+slow
 . /kselftest/kselftest/ktap_helpers.sh
 
 check() { # NAME COMMAND…
@@ -24,9 +24,10 @@ logged() { # WORDS
 }
 
 ktap_print_header
-ktap_set_plan 4
+ktap_set_plan 5
 check "lost interrupts cost milliseconds" on_card 11 cards_defects lost_irq
 check "a sequence number ahead is the card's fault" on_card 12 cards_defects wrong_seqno
 check "a sequence number that goes back is the card's fault" on_card 13 cards_defects wrong_seqno
+check "a reset of the card is hidden from the innocent" on_card 14 cards_recovery recovery
 check "the log says what the card claims" logged "contradicts itself: head"
 [ "$KTAP_CNT_FAIL" = 0 ]

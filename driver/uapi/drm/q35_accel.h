@@ -22,7 +22,19 @@
  *   ENODEV     the card is gone         EIO        the queue has failed; see QUEUE_STATE
  *
  * A job that was submitted and could not run signals its syncobjs all the same; the fence carries
- * EIO (its queue faulted or hung), ECANCELED (an innocent job lost to a reset) or ENODEV.
+ * EIO (it faulted or hung), ECANCELED (it came after one that did, or its queue was destroyed or
+ * lost) or ENODEV.
+ *
+ * Other clients' failures
+ * -----------------------
+ * A queue that fails is reset alone, and no other one notices. Should that not succeed, the whole
+ * card is reset; queues that have not failed go on all the same: the jobs that were not complete
+ * run again, from the first of them on, with a timeout that starts anew. So a job may run more than
+ * once, but never after a later one that has a barrier before it. Only one that may have begun and
+ * combines with its own output in place (Q35_OP_GEMM with aux_va = y_va) cannot: its queue is lost,
+ * DRM_Q35_QUEUE_LOST. Each reset of the card starts Q35_REG_TIME, which Q35_OP_TIMESTAMP
+ * writes, and the whole card's counters from 0; so does sleep of the system, but not that of the
+ * idle card.
  */
 #ifndef _UAPI_Q35_ACCEL_H_
 #define _UAPI_Q35_ACCEL_H_
@@ -350,7 +362,10 @@ enum drm_q35_queue_status {
 	/** @DRM_Q35_QUEUE_HANG: a submission outran its timeout; SUBMIT: EIO */
 	DRM_Q35_QUEUE_HANG = 2,
 
-	/** @DRM_Q35_QUEUE_LOST: another client's failure took the card down; SUBMIT: EIO */
+	/**
+	 * @DRM_Q35_QUEUE_LOST: a reset of the card took it: it could not be repeated what was running,
+	 * or the card did not come back. submission is the first that did not complete; SUBMIT: EIO
+	 */
 	DRM_Q35_QUEUE_LOST = 3,
 };
 
@@ -381,7 +396,7 @@ struct drm_q35_queue_state {
 	/** @pad: 0 */
 	__u32 pad;
 
-	/** @submission: out: which of the queue's submissions it was, counted from 0 */
+	/** @submission: out: which of the queue's submissions it was, counted from 0; those before are complete */
 	__u64 submission;
 };
 
@@ -435,7 +450,8 @@ struct drm_q35_submit {
  * struct drm_q35_perf_query - DRM_IOCTL_Q35_PERF_QUERY
  *
  * Counters of one queue of the client, or with queue_id 0 of the whole card (EPERM without
- * CAP_PERFMON). They are the card's time model (q35_hw.h), not wall time, except busy_ns.
+ * CAP_PERFMON). They are the card's time model (q35_hw.h), not wall time, except busy_ns. A queue's count
+ * from its creation, the whole card's from the last reset of the card.
  */
 struct drm_q35_perf_query {
 	/** @queue_id: of the queue, or 0 */
