@@ -139,6 +139,57 @@ struct q35_quantize_options {
 int q35_quantize(const struct q35_quantize_options *options, struct q35_weights *w, void *tiles,
 		 void *meta, struct q35_quantize_stats *stats);
 
+/*
+ * Calibration: quantization for the inputs that a matrix will meet, rather than for each weight's
+ * own sake. What matters of inputs x is their second moments, the sum of x x^T over typical ones: with
+ * them the errors of some weights make up for those of others (GPTQ), and lie where inputs are
+ * small. Products come out more exact, on inputs of the same kind, while single weights are further
+ * from what they were.
+ *
+ *	q35_calibration_create(k, 0, &cal);
+ *	q35_calibration_add(cal, m, x);			as often as wanted
+ *	q35_calibration_finish(cal, Q35_DAMPING);
+ *	q35_quantize_calibrated(&options, cal, &w, tiles, meta, NULL);
+ *	q35_calibration_destroy(cal);
+ *
+ * One calibration serves all matrices that read the same inputs, one after the other or at a time.
+ * It takes 8 k^2 bytes until finished, 12 k^2 while that is being done, 4 k^2 afterwards.
+ */
+struct q35_calibration;
+
+/* Share of the inputs' mean square that is added to each input's: what is usual. */
+#define Q35_DAMPING 0.01
+
+/* threads: 0: one per online CPU. -EINVAL k, -ENOMEM. */
+int q35_calibration_create(uint32_t k, unsigned int threads, struct q35_calibration **cal);
+void q35_calibration_destroy(struct q35_calibration *cal);
+
+/* x[m][k]: m inputs more; m may be 0. -EBUSY: it is finished. */
+int q35_calibration_add(struct q35_calibration *cal, uint32_t m, const float *x);
+
+/*
+ * The second moments so far, [k][k], of which the upper triangle (row <= column) counts, for who has
+ * them from elsewhere. They belong to cal; NULL once it is finished.
+ */
+double *q35_calibration_moments(struct q35_calibration *cal);
+
+/*
+ * Prepares cal for use; the order of time is k^3 / 3. damping makes up for having seen few inputs; it
+ * is needed if they were fewer than k or depend on one another. -EDOM: the moments are not finite,
+ * all zero or, damped, not positive definite; the sentence names the input. -EINVAL damping, -EBUSY,
+ * -ENOMEM. After -EDOM and -ENOMEM cal can only be destroyed.
+ */
+int q35_calibration_finish(struct q35_calibration *cal, double damping);
+
+/*
+ * q35_quantize() with cal, which is finished and of w's k inputs, else -EINVAL; NULL: without. Scales are as
+ * q35_quantize() chooses them. Takes 256 bytes a thread for each input more, and some k / 2 multiplications
+ * a weight. The result does not depend on threads or processor either.
+ */
+int q35_quantize_calibrated(const struct q35_quantize_options *options,
+			    const struct q35_calibration *cal, struct q35_weights *w, void *tiles,
+			    void *meta, struct q35_quantize_stats *stats);
+
 /* Rows row … row + count - 1 of the quantized matrix back as out[count][k]. */
 int q35_dequantize(const struct q35_weights *w, uint32_t row, uint32_t count, float *out);
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calibrate.h"
 #include "decode.h"
 #include "error.h"
 #include "fit.h"
@@ -28,20 +29,30 @@
  */
 #define GROUP_PASSES 4
 
-struct row_scales { /* of the 16 rows of a strip, one pair a group */
+struct row_scales { /* of a row in a group */
 	float scale, zero;
 };
 
 /* One thread's memory. */
 struct workspace {
 	float *rows; /* [64][k] */
-	int8_t *codes; /* [16][k] */
-	struct row_scales *scales; /* [16][groups] */
+	float *targets; /* [64][k], if there is a calibration: what rows are to become */
+	int8_t *codes; /* [64][k] */
+	struct row_scales *scales; /* [64][groups] */
+};
+
+struct strip { /* of 16 rows, one tile high */
+	uint32_t n, count; /* its first row, how many there are */
+	const float *rows; /* [count][k] */
+	int8_t *codes; /* [count][k] */
+	struct row_scales *scales; /* [count][groups] */
+	uint8_t *tiles; /* of its first inputs; the next are Q35_BLOCK_BYTES further */
 };
 
 struct quantizer {
 	const struct q35_quantize_options *options;
 	const struct q35_weights *w;
+	const struct q35_calibration *calibration; /* or NULL */
 	uint8_t *tiles, *meta;
 	uint32_t groups, group; /* group: inputs in one */
 	uint32_t blocks;
@@ -149,20 +160,20 @@ static int16_t target_of(float weight, float zero, float per_weight)
 }
 
 /* Targets of inputs k … k + 7 of the strip's rows; none from column q->w->k on. */
-static void set_targets(const struct quantizer *q, const struct workspace *ws, const float *rows,
-			uint32_t count, uint32_t k, int16_t target[Q35_TILE_WEIGHTS])
+static void set_targets(const struct quantizer *q, const struct strip *strip, uint32_t k,
+			int16_t target[Q35_TILE_WEIGHTS])
 {
 	uint32_t width = k < q->w->k ? min_u32(Q35_TILE_K, q->w->k - k) : 0, i, j;
 	const struct row_scales *s;
 	const float *weight;
 	float per_weight;
 
-	if (count < Q35_TILE_N || width < Q35_TILE_K)
+	if (strip->count < Q35_TILE_N || width < Q35_TILE_K)
 		for (i = 0; i < Q35_TILE_WEIGHTS; i++)
 			target[i] = Q35_TARGET_ANY;
-	for (i = 0; width && i < count; i++, target += Q35_TILE_K) {
-		weight = rows + (size_t)i * q->w->k + k;
-		s = &ws->scales[i * q->groups + k / q->group];
+	for (i = 0; width && i < strip->count; i++, target += Q35_TILE_K) {
+		weight = strip->rows + (size_t)i * q->w->k + k;
+		s = &strip->scales[i * q->groups + k / q->group];
 		per_weight = s->scale == 0 ? 0 : Q35_TARGET_ONE / s->scale;
 		if (width == Q35_TILE_K) /* a constant, which vectorizes */
 			for (j = 0; j < Q35_TILE_K; j++)
@@ -173,26 +184,31 @@ static void set_targets(const struct quantizer *q, const struct workspace *ws, c
 	}
 }
 
-/* Encodes the tiles of inputs k … k + 15 of the strip's rows, and puts what they decode to into codes. */
-static void encode_tiles(const struct quantizer *q, const struct workspace *ws, const float *rows,
-			 uint32_t count, uint32_t k, uint8_t *tile)
+static void put_codes(const struct quantizer *q, const struct strip *strip, uint32_t k,
+		      const int8_t code[Q35_TILE_WEIGHTS])
 {
+	uint32_t width = min_u32(Q35_TILE_K, q->w->k - k), i;
+
+	for (i = 0; i < strip->count; i++)
+		memcpy(&strip->codes[(size_t)i * q->w->k + k], &code[i * Q35_TILE_K], width);
+}
+
+/* Encodes the tiles of inputs k … k + 15 of the strip's rows, and puts what they decode to into codes. */
+static void encode_tiles(const struct quantizer *q, const struct strip *strip, uint32_t k)
+{
+	uint8_t *tile = strip->tiles + (size_t)(k / Q35_TILE_K) * Q35_BLOCK_BYTES;
 	uint8_t unused[Q35_TILE_BYTES], *tiles[Q35_PAIR] = {tile, tile + Q35_BLOCK_BYTES};
 	int16_t target[Q35_PAIR][Q35_TILE_WEIGHTS];
 	int8_t code[Q35_PAIR][Q35_TILE_WEIGHTS];
-	uint32_t i, t, width;
+	uint32_t t;
 
 	if (q->w->k - k <= Q35_TILE_K)
 		tiles[1] = unused;
 	for (t = 0; t < Q35_PAIR; t++)
-		set_targets(q, ws, rows, count, k + t * Q35_TILE_K, target[t]);
+		set_targets(q, strip, k + t * Q35_TILE_K, target[t]);
 	q35_trellis_encode(&q->trellis, target, tiles, code);
-	for (t = 0; t < Q35_PAIR && k < q->w->k; t++, k += Q35_TILE_K) {
-		width = min_u32(Q35_TILE_K, q->w->k - k);
-		for (i = 0; i < count; i++)
-			memcpy(&ws->codes[(size_t)i * q->w->k + k], &code[t][i * Q35_TILE_K],
-			       width);
-	}
+	for (t = 0; t < Q35_PAIR && k < q->w->k; t++, k += Q35_TILE_K)
+		put_codes(q, strip, k, code[t]);
 }
 
 static int fit_row(struct quantizer *q, const float *row, uint32_t n, struct row_scales *s)
@@ -264,43 +280,145 @@ static void add_row_stats(const struct quantizer *q, const float *row, const int
 	}
 }
 
-/* Rows n … n + count - 1, at most 16, one tile high. */
-static int quantize_strip(struct quantizer *q, const struct workspace *ws, const float *rows,
-			  uint32_t n, uint32_t count, struct q35_quantize_stats *stats)
+/* The scales of least error, and the codes for them. */
+static int quantize_strip(struct quantizer *q, const struct strip *strip)
 {
-	uint32_t steps = q35_div_up(q->w->k, Q35_TILE_K), passes, i, step;
-	uint8_t *tile = q->tiles + (size_t)(n / Q35_BLOCK_N) * steps * Q35_BLOCK_BYTES +
-			n % Q35_BLOCK_N / Q35_TILE_N * Q35_TILE_BYTES;
+	uint32_t passes, i, input;
 	size_t k = q->w->k;
 
-	for (i = 0; i < count; i++)
-		if (!fit_row(q, rows + i * k, n + i, &ws->scales[i * q->groups]))
+	for (i = 0; i < strip->count; i++)
+		if (!fit_row(q, strip->rows + i * k, strip->n + i, &strip->scales[i * q->groups]))
 			return 0;
 	for (passes = q->w->group ? GROUP_PASSES : 1; passes > 0; passes--) {
-		for (step = 0; step < steps; step += Q35_PAIR)
-			encode_tiles(q, ws, rows, count, step * Q35_TILE_K,
-				     tile + (size_t)step * Q35_BLOCK_BYTES);
-		for (i = 0; i < count; i++)
-			refit_row(q, rows + i * k, ws->codes + i * k, n + i,
-				  &ws->scales[i * q->groups]);
+		for (input = 0; input < k; input += Q35_PAIR * Q35_TILE_K)
+			encode_tiles(q, strip, input);
+		for (i = 0; i < strip->count; i++)
+			refit_row(q, strip->rows + i * k, strip->codes + i * k, strip->n + i,
+				  &strip->scales[i * q->groups]);
 	}
-	for (i = 0; i < count; i++)
-		add_row_stats(q, rows + i * k, ws->codes + i * k, &ws->scales[i * q->groups],
-			      stats);
 	return 1;
+}
+
+/* ---- With a calibration: see calibrate.h ------------------------------------------------------ */
+
+/* As set_targets(), of what errors so far have made of the weights. */
+static void set_fed_targets(const struct quantizer *q, const struct strip *strip,
+			    const float *wanted, uint32_t k, int16_t target[Q35_TILE_WEIGHTS])
+{
+	uint32_t width = min_u32(Q35_TILE_K, q->w->k - k), row, i, j;
+	const float *root = q->calibration->root + k, *feedback, *weight;
+	float tile[Q35_TILE_K], per_weight;
+	const struct row_scales *s;
+
+	for (i = 0; i < Q35_TILE_WEIGHTS; i++)
+		target[i] = Q35_TARGET_ANY;
+	for (row = 0; row < strip->count; row++) {
+		weight = strip->rows + (size_t)row * q->w->k + k;
+		s = &strip->scales[row * q->groups + k / q->group];
+		per_weight = s->scale == 0 ? 0 : Q35_TARGET_ONE / s->scale;
+		/* Within the tile each input has the others' targets for granted. */
+		for (j = 0; j < width; j++) {
+			tile[j] = wanted[(size_t)row * q->w->k + k + j];
+			for (i = 0; i < j; i++) {
+				feedback = q->calibration->feedback + (size_t)(k + i) * q->w->k + k;
+				tile[j] += (weight[i] - tile[i]) * feedback[j];
+			}
+			target[row * Q35_TILE_K + j] =
+				target_of(tile[j], s->zero, per_weight * root[j]);
+		}
+	}
+}
+
+/* What is left of the weights of inputs k … k + 7. */
+static void set_errors(const struct quantizer *q, const struct strip *strip, uint32_t k,
+		       float (*error)[Q35_TILE_K])
+{
+	uint32_t width = min_u32(Q35_TILE_K, q->w->k - k), row, j;
+	const struct row_scales *s;
+	size_t at;
+
+	for (row = 0; row < strip->count; row++) {
+		s = &strip->scales[row * q->groups + k / q->group];
+		for (j = 0; j < width; j++) {
+			at = (size_t)row * q->w->k + k + j;
+			error[row][j] = strip->rows[at] - (s->scale * strip->codes[at] + s->zero);
+		}
+	}
+}
+
+/* The codes of all strips again, with their scales as they are. */
+static void calibrate_strips(const struct quantizer *q, const struct workspace *ws,
+			     const struct strip *strip, uint32_t strips)
+{
+	uint32_t k = q->w->k, last = strips - 1, rows = last * Q35_TILE_N + strip[last].count;
+	struct q35_trellis trellis = q->trellis;
+	uint32_t input, i, t;
+
+	memcpy(ws->targets, ws->rows, sizeof(float) * rows * k);
+	for (input = 0; input < k; input += Q35_TILE_K) {
+		float error[Q35_BLOCK_N][Q35_TILE_K] = {0};
+
+		q35_trellis_weigh(&trellis, q->calibration->root + input);
+		for (i = 0; i < strips; i += Q35_PAIR) {
+			int16_t target[Q35_PAIR][Q35_TILE_WEIGHTS];
+			int8_t code[Q35_PAIR][Q35_TILE_WEIGHTS];
+			uint8_t *tiles[Q35_PAIR];
+
+			for (t = 0; t < Q35_PAIR; t++) { /* past the last strip: that one again */
+				const struct strip *s = &strip[min_u32(i + t, last)];
+
+				set_fed_targets(q, s, ws->targets + (s->rows - ws->rows), input,
+						target[t]);
+				tiles[t] =
+					s->tiles + (size_t)(input / Q35_TILE_K) * Q35_BLOCK_BYTES;
+			}
+			q35_trellis_encode(&trellis, target, tiles, code);
+			for (t = 0; t < Q35_PAIR && i + t < strips; t++) {
+				put_codes(q, &strip[i + t], input, code[t]);
+				set_errors(q, &strip[i + t], input, error + (i + t) * Q35_TILE_N);
+			}
+		}
+		q35_feed_back(q->calibration, input, rows, error, ws->targets);
+	}
+}
+
+/* ---- Blocks of 64 rows, by several threads ------------------------------------------------------ */
+
+static uint32_t cut_into_strips(const struct quantizer *q, const struct workspace *ws,
+				uint32_t block, struct strip strip[Q35_BLOCK_TILES])
+{
+	uint32_t n = block * Q35_BLOCK_N, count = min_u32(Q35_BLOCK_N, q->w->n - n), t;
+	size_t steps = q35_div_up(q->w->k, Q35_TILE_K);
+
+	/* A strip past the last row has no weights, only padding. */
+	for (t = 0; t * Q35_TILE_N < count; t++)
+		strip[t] = (struct strip){
+			.n = n + t * Q35_TILE_N,
+			.count = min_u32(Q35_TILE_N, count - t * Q35_TILE_N),
+			.rows = ws->rows + (size_t)t * Q35_TILE_N * q->w->k,
+			.codes = ws->codes + (size_t)t * Q35_TILE_N * q->w->k,
+			.scales = ws->scales + (size_t)t * Q35_TILE_N * q->groups,
+			.tiles = q->tiles + block * steps * Q35_BLOCK_BYTES + t * Q35_TILE_BYTES,
+		};
+	return t;
 }
 
 static void quantize_block(struct quantizer *q, const struct workspace *ws, uint32_t block)
 {
-	uint32_t n = block * Q35_BLOCK_N, count = min_u32(Q35_BLOCK_N, q->w->n - n), i;
+	uint32_t n = block * Q35_BLOCK_N, count = min_u32(Q35_BLOCK_N, q->w->n - n), strips, i;
+	struct strip strip[Q35_BLOCK_TILES];
 
 	if (!check_finite(q, ws->rows, n, count))
 		return;
-	/* A strip past the last row has no weights, only padding. */
-	for (i = 0; i < count; i += Q35_TILE_N)
-		if (!quantize_strip(q, ws, ws->rows + (size_t)i * q->w->k, n + i,
-				    min_u32(Q35_TILE_N, count - i), &q->stats[block]))
+	strips = cut_into_strips(q, ws, block, strip);
+	for (i = 0; i < strips; i++)
+		if (!quantize_strip(q, &strip[i]))
 			return;
+	if (q->calibration)
+		calibrate_strips(q, ws, strip, strips);
+	for (i = 0; i < count; i++)
+		add_row_stats(q, ws->rows + (size_t)i * q->w->k, ws->codes + (size_t)i * q->w->k,
+			      &ws->scales[i * q->groups], &q->stats[block]);
 
 	pthread_mutex_lock(&q->lock);
 	q->rows_done += count;
@@ -348,22 +466,26 @@ static void free_workspaces(struct workspace *ws, unsigned int count)
 {
 	while (ws && count--) {
 		free(ws[count].rows);
+		free(ws[count].targets);
 		free(ws[count].codes);
 		free(ws[count].scales);
 	}
 	free(ws);
 }
 
-static struct workspace *alloc_workspaces(unsigned int count, uint32_t k, uint32_t groups)
+static struct workspace *alloc_workspaces(const struct quantizer *q, unsigned int count)
 {
 	struct workspace *ws = calloc(count, sizeof(*ws));
+	size_t weights = (size_t)Q35_BLOCK_N * q->w->k;
 	unsigned int i;
 
 	for (i = 0; ws && i < count; i++) {
-		ws[i].rows = malloc(sizeof(float) * Q35_BLOCK_N * k);
-		ws[i].codes = malloc((size_t)Q35_TILE_N * k);
-		ws[i].scales = malloc(sizeof(struct row_scales) * Q35_TILE_N * groups);
-		if (!ws[i].rows || !ws[i].codes || !ws[i].scales) {
+		ws[i].rows = malloc(sizeof(float) * weights);
+		ws[i].targets = q->calibration ? malloc(sizeof(float) * weights) : NULL;
+		ws[i].codes = malloc(weights);
+		ws[i].scales = malloc(sizeof(struct row_scales) * Q35_BLOCK_N * q->groups);
+		if (!ws[i].rows || (q->calibration && !ws[i].targets) || !ws[i].codes ||
+		    !ws[i].scales) {
 			free_workspaces(ws, count);
 			return NULL;
 		}
@@ -401,7 +523,7 @@ static int run(struct quantizer *q, struct q35_quantize_stats *stats)
 	ret = q35_pool_create(q->options->threads, &pool);
 	if (ret)
 		return q35_fail(NULL, ret, "cannot start %u threads", q->options->threads);
-	q->workspace = alloc_workspaces(q35_pool_threads(pool), q->w->k, q->groups);
+	q->workspace = alloc_workspaces(q, q35_pool_threads(pool));
 	q->stats = calloc(q->blocks, sizeof(*q->stats));
 	if (!q->workspace || !q->stats) {
 		ret = q35_fail(NULL, -ENOMEM, "no memory for %u rows of %u weights", Q35_BLOCK_N,
@@ -447,8 +569,9 @@ static int check(const struct q35_quantize_options *options, const struct q35_we
 	return 0;
 }
 
-int q35_quantize(const struct q35_quantize_options *options, struct q35_weights *w, void *tiles,
-		 void *meta, struct q35_quantize_stats *stats)
+static int quantize(const struct q35_quantize_options *options,
+		    const struct q35_calibration *calibration, struct q35_weights *w, void *tiles,
+		    void *meta, struct q35_quantize_stats *stats)
 {
 	struct quantizer *q;
 	int ret;
@@ -462,6 +585,7 @@ int q35_quantize(const struct q35_quantize_options *options, struct q35_weights 
 	memset(q, 0, sizeof(*q));
 	q->options = options;
 	q->w = w;
+	q->calibration = calibration;
 	q->tiles = tiles;
 	q->meta = meta;
 	q->group = w->group ? w->group : w->k;
@@ -478,4 +602,21 @@ int q35_quantize(const struct q35_quantize_options *options, struct q35_weights 
 	}
 	free(q);
 	return ret;
+}
+
+int q35_quantize(const struct q35_quantize_options *options, struct q35_weights *w, void *tiles,
+		 void *meta, struct q35_quantize_stats *stats)
+{
+	return quantize(options, NULL, w, tiles, meta, stats);
+}
+
+int q35_quantize_calibrated(const struct q35_quantize_options *options,
+			    const struct q35_calibration *calibration, struct q35_weights *w,
+			    void *tiles, void *meta, struct q35_quantize_stats *stats)
+{
+	if (calibration && (!calibration->feedback || calibration->k != w->k))
+		return q35_fail(NULL, -EINVAL, "a calibration of %u inputs%s for a matrix of %u",
+				calibration->k, calibration->feedback ? "" : ", not finished,",
+				w->k);
+	return quantize(options, calibration, w, tiles, meta, stats);
 }

@@ -52,7 +52,8 @@ static void walk_one(const struct q35_trellis *trellis, struct q35_walk *w, unsi
 	for (i = first; i < Q35_WALK; i++) {
 		any = w->target[i] == Q35_TARGET_ANY;
 		/* first is even, so that each step's input has been written */
-		step(trellis->level[any ? 2 : i % 2], any ? 0 : w->target[i], i % 2,
+		step(any ? trellis->none : trellis->level[i & trellis->last_level],
+		     any ? 0 : w->target[i], i % 2,
 		     /* cppcheck-suppress legacyUninitvar */
 		     i % 2 ? between : metric, i % 2 ? metric : between, w->from[i]);
 		if (i % 8 != 7)
@@ -91,11 +92,28 @@ void q35_trellis_init(struct q35_trellis *trellis, const int8_t codebook[Q35_COD
 	memset(trellis, 0, sizeof(*trellis));
 	for (i = 0; i < Q35_CODEBOOK_BYTES; i++)
 		trellis->level[i / 256][i % 256] = codebook[i] * Q35_TARGET_ONE;
+	trellis->last_level = 1;
 	memcpy(trellis->codebook, codebook, sizeof(trellis->codebook));
 	trellis->walker = &q35_walker_ref;
 	for (i = 0; kernels && i < sizeof(walkers) / sizeof(walkers[0]); i++)
 		if (!strcmp(walkers[i]->isa, kernels->name))
 			trellis->walker = walkers[i];
+}
+
+void q35_trellis_weigh(struct q35_trellis *trellis, const float root[Q35_TILE_K])
+{
+	const int8_t *codebook;
+	unsigned int j, w;
+	float l;
+
+	for (j = 0; j < Q35_TILE_K; j++) {
+		codebook = trellis->codebook + (j % 2 << Q35_WINDOW_BITS);
+		for (w = 0; w < 1 << Q35_WINDOW_BITS; w++) {
+			l = codebook[w] * (Q35_TARGET_ONE * root[j]);
+			trellis->level[j][w] = l < 0 ? l - 0.5f : l + 0.5f;
+		}
+	}
+	trellis->last_level = Q35_TILE_K - 1;
 }
 
 /*

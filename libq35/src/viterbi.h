@@ -30,9 +30,17 @@
 #define Q35_WALK (Q35_SEAM + Q35_TILE_WEIGHTS)
 #define Q35_PAIR 2
 
+/*
+ * The square of an input's root is what its errors cost. Roots are at most this: an int16 holds what
+ * any code of a codebook is as a target then.
+ */
+#define Q35_ROOT_MAX ((float)INT16_MAX / (128 * Q35_TARGET_ONE))
+
 struct q35_trellis {
-	/* By window, times Q35_TARGET_ONE: those of even steps, of odd ones, and for padding. */
-	int16_t level[3][1 << Q35_WINDOW_BITS] __attribute__((aligned(64)));
+	/* By window, times Q35_TARGET_ONE and root: of step i, level[i & last_level]. */
+	int16_t level[Q35_TILE_K][1 << Q35_WINDOW_BITS] __attribute__((aligned(64)));
+	int16_t none[1 << Q35_WINDOW_BITS]; /* 0: padding */
+	unsigned int last_level; /* 1: all inputs are alike, 7: each has its own root */
 	int8_t codebook[Q35_CODEBOOK_BYTES];
 	const struct q35_walker *walker;
 };
@@ -59,6 +67,9 @@ extern const struct q35_walker q35_walker_ref, q35_walker_avx2, q35_walker_avx51
 
 /* For the kernels that q35_kernels_get() chooses. */
 void q35_trellis_init(struct q35_trellis *trellis, const int8_t codebook[Q35_CODEBOOK_BYTES]);
+
+/* From then on inputs differ: targets of input j are in codes times Q35_TARGET_ONE times root[j]. */
+void q35_trellis_weigh(struct q35_trellis *trellis, const float root[Q35_TILE_K]);
 
 /* target[t][i * 8 + j] is for output i, input j of tile t; code is what it decodes to. */
 void q35_trellis_encode(const struct q35_trellis *trellis,

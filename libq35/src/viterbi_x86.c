@@ -14,6 +14,16 @@
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl")))
 #define AVX2 __attribute__((target("avx2")))
 
+/* Of a step; what is padding then has a target like any other. */
+static inline const int16_t *level_of(const struct q35_trellis *trellis, unsigned int step,
+				      int16_t *target)
+{
+	if (*target != Q35_TARGET_ANY)
+		return trellis->level[step & trellis->last_level];
+	*target = 0;
+	return trellis->none;
+}
+
 /* ---- AVX-512 ------------------------------------------------------------------------------- */
 
 struct choice512 {
@@ -53,12 +63,13 @@ choose512(const int16_t *level, __m512i target, __m512i before, __m512i index, i
 }
 
 static inline __attribute__((always_inline)) AVX512 struct choice512
-step512(const struct q35_trellis *trellis, int16_t target, int odd, __m512i before, __m512i index)
+step512(const struct q35_trellis *trellis, const struct q35_walk *walk, unsigned int step, int odd,
+	__m512i before, __m512i index)
 {
-	int any = target == Q35_TARGET_ANY;
+	int16_t target = walk->target[step];
+	const int16_t *level = level_of(trellis, step, &target);
 
-	return choose512(trellis->level[any ? 2 : odd], _mm512_set1_epi16(any ? 0 : target), before,
-			 index, odd ? 4 : 2);
+	return choose512(level, _mm512_set1_epi16(target), before, index, odd ? 4 : 2);
 }
 
 /* The two halves of what leads to the odd states: the upper one's windows have bit 4. */
@@ -94,14 +105,13 @@ static AVX512 void walk512(const struct q35_trellis *trellis, struct q35_walk wa
 	for (i = first; i < Q35_WALK; i += 2) {
 #pragma GCC unroll 2
 		for (t = 0; t < Q35_PAIR; t++) {
-			best[t] = step512(trellis, walk[t].target[i], 0,
-					  _mm512_castsi256_si512(m[t]), even_index);
+			best[t] = step512(trellis, &walk[t], i, 0, _mm512_castsi256_si512(m[t]),
+					  even_index);
 			_mm512_store_si512(walk[t].from[i], best[t].from);
 		}
 #pragma GCC unroll 2
 		for (t = 0; t < Q35_PAIR; t++) {
-			best[t] = step512(trellis, walk[t].target[i + 1], 1, best[t].metric,
-					  odd_index);
+			best[t] = step512(trellis, &walk[t], i + 1, 1, best[t].metric, odd_index);
 			m[t] = fold512(best[t], walk[t].from[i + 1]);
 			if (i % 8 != 6)
 				continue;
@@ -186,15 +196,6 @@ static inline __attribute__((always_inline)) AVX2 void odd256(const int16_t *lev
 	_mm256_store_si256((__m256i *)from, best_from);
 }
 
-static inline __attribute__((always_inline)) AVX2 const int16_t *
-level256(const struct q35_trellis *trellis, int odd, int16_t *target)
-{
-	if (*target != Q35_TARGET_ANY)
-		return trellis->level[odd];
-	*target = 0;
-	return trellis->level[2];
-}
-
 static AVX2 void walk256(const struct q35_trellis *trellis, struct q35_walk walk[Q35_PAIR],
 			 unsigned int first)
 {
@@ -210,13 +211,13 @@ static AVX2 void walk256(const struct q35_trellis *trellis, struct q35_walk walk
 		for (t = 0; t < Q35_PAIR; t++) {
 			w = &walk[t];
 			target = w->target[i];
-			level = level256(trellis, 0, &target);
+			level = level_of(trellis, i, &target);
 			even256(level, target, w->metric, between[t], w->from[i]);
 		}
 		for (t = 0; t < Q35_PAIR; t++) {
 			w = &walk[t];
 			target = w->target[i + 1];
-			level = level256(trellis, 1, &target);
+			level = level_of(trellis, i + 1, &target);
 			odd256(level, target, between[t], w->metric, w->from[i + 1]);
 			if (i % 8 != 6)
 				continue;
