@@ -77,6 +77,15 @@ test_gemm_rows_are_well_formed() {
 	done
 }
 
+test_engine_rows_are_well_formed() {
+	succeeds "$bench" engine -s 70x300 -t 2 -S 0.01 --working-set 1000 -o "$work/rows"
+	well_formed "$work/rows"
+	table_matches "$work/rows"
+	for setting in "m=1, threads=1" "m=32, threads=2" "m=128, threads=1"; do
+		grep -q "\"card's engine, 70x300, $setting\"" "$work/rows" || note "no $setting"
+	done
+}
+
 test_quantize_rows_are_well_formed() {
 	TMPDIR=$work succeeds "$bench" quantize -s 256x4096 -t 2 -S 0.01 -o "$work/rows"
 	well_formed "$work/rows"
