@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Files for who debugs the driver, in /sys/kernel/debug/accel/<device>/: queues, vms and mm. They
- * show what is in host memory and touch no register, so they also work on a card that hangs.
+ * Files for who debugs the driver, in /sys/kernel/debug/accel/<device>/: queues, vms, mm and
+ * stats. They show what is in host memory and touch no register, so they also work on a card that
+ * hangs, and stats does not disturb what it counts.
  */
 #include <linux/seq_file.h>
 
@@ -96,9 +97,31 @@ static int q35_debugfs_mm(struct seq_file *m, void *unused)
 	return 0;
 }
 
+/* What the driver has cost so far. */
+static int q35_debugfs_stats(struct seq_file *m, void *unused)
+{
+	struct q35_stats *stats = &q35_debugfs_device(m)->stats;
+	const struct {
+		const char *name;
+		atomic64_t *value;
+	} lines[] = {
+		{"register_reads", &stats->register_reads},
+		{"register_writes", &stats->register_writes},
+		{"completion_interrupts", &stats->completion_interrupts},
+		{"fault_interrupts", &stats->fault_interrupts},
+		{"submissions", &stats->submissions},
+		{"jobs", &stats->jobs},
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(lines); i++)
+		seq_printf(m, "%s %lld\n", lines[i].name, atomic64_read(lines[i].value));
+	return 0;
+}
+
 void q35_debugfs_init(struct q35_device *q35)
 {
 	drm_debugfs_add_file(&q35->drm, "queues", q35_debugfs_queues, NULL);
 	drm_debugfs_add_file(&q35->drm, "vms", q35_debugfs_vms, NULL);
 	drm_debugfs_add_file(&q35->drm, "mm", q35_debugfs_mm, NULL);
+	drm_debugfs_add_file(&q35->drm, "stats", q35_debugfs_stats, NULL);
 }

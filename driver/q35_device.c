@@ -59,6 +59,24 @@ void q35_device_read_counters(struct q35_device *q35, u32 reg, u64 *counters)
 		counters[i] = q35_read64(q35, reg + i * sizeof(u64));
 }
 
+/* Set the bits of mask of Q35_REG_COALESCE, for good. Return: 0 or -ENODEV. */
+int q35_device_set_coalescing(struct q35_device *q35, u32 mask, u32 value)
+{
+	int idx, ret = q35_pm_enter(q35, &idx);
+
+	if (ret)
+		return ret;
+	down_read(&q35->reset_sem);
+	mutex_lock(&q35->slots_lock);
+	q35->coalesce = (q35->coalesce & ~mask) | value;
+	if (!q35->lost && !q35->asleep)
+		q35_write(q35, Q35_REG_COALESCE, q35->coalesce);
+	mutex_unlock(&q35->slots_lock);
+	up_read(&q35->reset_sem);
+	q35_pm_exit(q35, idx);
+	return 0;
+}
+
 static bool q35_block_fits(resource_size_t bar, u32 offset, u32 stride, u32 count, u32 size)
 {
 	return IS_ALIGNED(offset | stride, 4) && stride >= size &&
@@ -164,6 +182,7 @@ static void q35_device_restart(struct q35_device *q35)
 		for (u32 i = 0; i < q35->caps.vms; i++)
 			if (q35->vms[i])
 				q35_vm_set_root(q35->vms[i]);
+		q35_write(q35, Q35_REG_COALESCE, q35->coalesce);
 		q35_write(q35, Q35_REG_CONTROL, Q35_CONTROL_ENABLE);
 	}
 

@@ -60,6 +60,13 @@ struct q35_caps {
 	u32 link_gbps;
 };
 
+/* What the driver costs, for debugfs. */
+struct q35_stats {
+	atomic64_t register_reads, register_writes; /* by q35_read() and q35_write() */
+	atomic64_t completion_interrupts, fault_interrupts;
+	atomic64_t submissions, jobs; /* that have entered a ring, jobs as the uAPI calls them */
+};
+
 struct q35_device {
 	struct drm_device drm;
 	struct q35_caps caps;
@@ -77,6 +84,7 @@ struct q35_device {
 	struct q35_queue **queues; /* [caps.queues] */
 	struct q35_vm **vms; /* [caps.vms] */
 	u64 busy_ns; /* of queues that have left their slot */
+	u32 coalesce; /* as Q35_REG_COALESCE */
 
 	atomic_t queue_resets; /* after a fault or hang */
 	atomic_t card_resets;
@@ -87,6 +95,7 @@ struct q35_device {
 	bool lost; /* card reset failed; under reset_sem */
 	bool asleep; /* the card is stopped and forgets all but its memory; under reset_sem */
 	struct q35_dump *dump;
+	struct q35_stats stats;
 };
 
 static inline struct q35_device *to_q35_device(struct drm_device *drm)
@@ -105,11 +114,13 @@ extern struct workqueue_struct *q35_wq;
 
 static inline u32 q35_read(struct q35_device *q35, u32 reg)
 {
+	atomic64_inc(&q35->stats.register_reads);
 	return readl(q35->regs + reg);
 }
 
 static inline void q35_write(struct q35_device *q35, u32 reg, u32 value)
 {
+	atomic64_inc(&q35->stats.register_writes);
 	writel(value, q35->regs + reg);
 }
 
@@ -133,6 +144,7 @@ void q35_device_remove(struct q35_device *q35);
 void q35_device_sleep(struct q35_device *q35);
 void q35_device_wake(struct q35_device *q35);
 void q35_device_request_reset(struct q35_device *q35);
+int q35_device_set_coalescing(struct q35_device *q35, u32 mask, u32 value);
 void q35_device_read_counters(struct q35_device *q35, u32 reg, u64 *counters);
 
 int q35_irq_init(struct q35_device *q35);

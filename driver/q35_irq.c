@@ -19,6 +19,7 @@ static irqreturn_t q35_irq_completion(int irq, void *arg)
 {
 	struct q35_device *q35 = arg;
 
+	atomic64_inc(&q35->stats.completion_interrupts);
 	for (u32 i = 0; i < q35->caps.queues; i++) {
 		struct q35_queue *queue = READ_ONCE(q35->queues[i]);
 
@@ -33,6 +34,7 @@ static irqreturn_t q35_irq_fault(int irq, void *arg)
 	struct q35_device *q35 = arg;
 	u64 faulted = q35_read64(q35, Q35_REG_FAULTED_LO);
 
+	atomic64_inc(&q35->stats.fault_interrupts);
 	/* All ones, from a card that has left the bus, looks at every queue in vain: no harm. */
 	for (u32 i = 0; i < q35->caps.queues; i++) {
 		struct q35_queue *queue = READ_ONCE(q35->queues[i]);

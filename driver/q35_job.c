@@ -192,6 +192,8 @@ void q35_job_emit(struct q35_job *job)
 	queue->emitted = job->fence->seqno;
 	list_add_tail(&job->link, &queue->inflight);
 	q35_queue_expect(queue);
+	atomic64_inc(&q35->stats.submissions);
+	atomic64_add(count, &q35->stats.jobs);
 
 	/* writel() orders the ring's contents before the doorbell. */
 	q35_write(q35,

@@ -19,6 +19,7 @@ struct q35_vm;
 
 #define Q35_RING_ORDER 10 /* 1024 descriptors, 128 KiB */
 #define Q35_POLL_MS 10 /* an interrupt that is later counts as lost */
+#define Q35_COALESCE_USEC_MAX (Q35_POLL_MS * USEC_PER_MSEC / 2) /* so that none is */
 #define Q35_TIMEOUT_DEFAULT_MS (10 * MSEC_PER_SEC)
 #define Q35_TIMEOUT_MAX_MS (600 * MSEC_PER_SEC)
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Attributes of the PCI device, in its sysfs directory under q35/, readable by anyone, one value
- * each:
+ * each; those of interrupt coalescing can be set by the administrator:
  *
  *	version		of the card's interface, major.minor
  *	features	the optional abilities of the card, by name
@@ -12,9 +12,13 @@
  *			over a second, by the queues' number, is the card's utilisation
  *	queue_resets	queues that were reset because they faulted or hung
  *	card_resets	resets of the whole card, because a queue alone could not be
+ *	coalesce_submissions	for so many that have ended the completion interrupt waits, or ...
+ *	coalesce_usecs	... for so many microseconds since the first of them; 0: not at all
  *	lost_interrupts	completions and faults that the card did not announce, found by polling
  */
+#include <linux/bitfield.h>
 #include <linux/device.h>
+#include <linux/kstrtox.h>
 #include <linux/sysfs.h>
 
 #include "q35_device.h"
@@ -113,6 +117,50 @@ static ssize_t lost_interrupts_show(struct device *dev, struct device_attribute 
 }
 static DEVICE_ATTR_RO(lost_interrupts);
 
+static ssize_t q35_coalesce_store(struct device *dev, const char *buf, size_t len, u32 mask,
+				  u32 max)
+{
+	struct q35_device *q35 = dev_to_q35_device(dev);
+	u32 value;
+	int ret;
+
+	if (!(q35->caps.features & Q35_FEATURE_COALESCE))
+		return -EOPNOTSUPP;
+	ret = kstrtou32(buf, 0, &value);
+	if (!ret && value > max)
+		ret = -ERANGE;
+	if (!ret)
+		ret = q35_device_set_coalescing(q35, mask, value << __ffs(mask));
+	return ret ?: len;
+}
+
+static ssize_t coalesce_submissions_show(struct device *dev, struct device_attribute *attr,
+					 char *buf)
+{
+	return sysfs_emit(buf, "%u\n",
+			  (u32)FIELD_GET(Q35_COALESCE_COUNT, dev_to_q35_device(dev)->coalesce));
+}
+
+static ssize_t coalesce_submissions_store(struct device *dev, struct device_attribute *attr,
+					  const char *buf, size_t len)
+{
+	return q35_coalesce_store(dev, buf, len, Q35_COALESCE_COUNT, U16_MAX);
+}
+static DEVICE_ATTR_RW(coalesce_submissions);
+
+static ssize_t coalesce_usecs_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n",
+			  (u32)FIELD_GET(Q35_COALESCE_USEC, dev_to_q35_device(dev)->coalesce));
+}
+
+static ssize_t coalesce_usecs_store(struct device *dev, struct device_attribute *attr,
+				    const char *buf, size_t len)
+{
+	return q35_coalesce_store(dev, buf, len, Q35_COALESCE_USEC, Q35_COALESCE_USEC_MAX);
+}
+static DEVICE_ATTR_RW(coalesce_usecs);
+
 static struct attribute *q35_attrs[] = {
 	&dev_attr_version.attr,
 	&dev_attr_features.attr,
@@ -124,6 +172,8 @@ static struct attribute *q35_attrs[] = {
 	&dev_attr_queue_resets.attr,
 	&dev_attr_card_resets.attr,
 	&dev_attr_lost_interrupts.attr,
+	&dev_attr_coalesce_submissions.attr,
+	&dev_attr_coalesce_usecs.attr,
 	NULL,
 };
 
