@@ -14,7 +14,7 @@
 #include "engine.h"
 #include "kernels.h"
 
-#define ROUND_CODES (1u << 21) /* activations quantized in a round, or else one row */
+#define ROUND_CODES (1u << 20) /* activations quantized in a round, or else one row */
 #define PART_MACS (4u << 20) /* multiply-accumulates of a part, or else one block */
 #define SPAN_MAX (16u << 20) /* a matrix spread over more is not used in place */
 
