@@ -46,6 +46,7 @@ TEST(one_card_by_hand)
 	EXPECT_EQ(p.memory_bytes, 29184);
 	EXPECT_EQ(p.cache_bytes, 1280);
 	EXPECT_EQ(p.link_bytes, 128 + 256);
+	EXPECT_EQ(p.exchanged_bytes, 0);
 	EXPECT_EQ(p.macs, 4 * 4096 + 3 * 8192 + 1280); /* k and v make one of the 4096 */
 	EXPECT_EQ(p.weights, 4 * 4096 + 3 * 8192);
 	EXPECT_EQ(p.weight_bytes, 5 * WEIGHTS_64X64 + 2 * WEIGHTS_128X64 + WEIGHTS_64X128);
@@ -123,7 +124,8 @@ TEST(tensor_split_exchanges_sums)
 	project(&plan, &p);
 	with_hops = p.step_seconds;
 	/* Embeddings to both, logits from both; two sums, spread and gathered, of half of 128 bytes. */
-	EXPECT_EQ(p.link_bytes, 2 * 128 + 256 + 2 * 2 * 2 * 64);
+	EXPECT_EQ(p.exchanged_bytes, 2 * 2 * 2 * 64);
+	EXPECT_EQ(p.link_bytes, 2 * 128 + 256 + p.exchanged_bytes);
 	plan.hop_ns = 0;
 	project(&plan, &p);
 	NEAR(with_hops - p.step_seconds, 2000e-9);

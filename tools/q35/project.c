@@ -70,10 +70,10 @@ static void print_help(void)
 struct goal {
 	uint32_t batch;
 	double weight_bytes, cache_bytes,
-		macs; /* of a token, by the whole batch's sharing of weights */
+		macs; /* of a token; all of the batch shares the weights */
 	double memory_cards, lane_cards; /* for bandwidth and lanes alone, at their best */
 	double step_seconds; /* that a token of every sequence may take */
-	double exchange_seconds; /* of these, hops of a tensor split */
+	double hop_seconds, launch_seconds; /* that a tensor split takes however fast the cards */
 	/* The fewest cards that reach it, or else those that come nearest; 0: none that it fits on. */
 	bool reached;
 	uint32_t cards;
@@ -128,7 +128,8 @@ static struct goal goal_of(const struct request *r, uint32_t batch)
 			    (1e9 * card->memory_gbps);
 	goal.lane_cards = (double)r->goal * p.macs / (1e6 * card->clock_mhz * card->lanes);
 	goal.step_seconds = (double)batch / (double)r->goal;
-	goal.exchange_seconds = 1e-9 * plan.llm->layers * 2 * 2 * plan.hop_ns;
+	goal.hop_seconds = 1e-9 * plan.llm->layers * 2 * 2 * plan.hop_ns;
+	goal.launch_seconds = 1e-9 * card->launch_ns * plan.llm->layers * (LAYER_PRODUCTS + 1);
 	search(r, &goal);
 	return goal;
 }
@@ -153,9 +154,12 @@ static void print_goal(const struct request *r)
 		       plan->card.memory_gbps);
 		printf("    lanes      %.2f GMAC x %u/s = %.1f TMAC/s: %.1f cards' lanes, all of them busy\n",
 		       1e-9 * g.macs, r->goal, 1e-12 * per_second * g.macs, g.lane_cards);
-		printf("    time       %.3f ms for a token of each sequence; a tensor split's hops take %.3f of them, launches %.3f\n",
-		       1e3 * g.step_seconds, 1e3 * g.exchange_seconds,
-		       1e-6 * plan->card.launch_ns * plan->llm->layers * (LAYER_PRODUCTS + 1));
+		printf("    time       %.3f ms for a token of each sequence; hops take a tensor split %.3f ms and launches %.3f",
+		       1e3 * g.step_seconds, 1e3 * g.hop_seconds, 1e3 * g.launch_seconds);
+		if (g.hop_seconds + g.launch_seconds > 0)
+			printf(",\n               so that with the fastest of memories and arrays it reaches at most %.0f tokens/s",
+			       g.batch / (g.hop_seconds + g.launch_seconds));
+		putchar('\n');
 		if (!g.cards)
 			printf("    all of it  no number of such cards has the memory\n");
 		else
@@ -175,15 +179,17 @@ static json_t *goal_json(const struct request *r)
 
 		json_array_append_new(
 			batches,
-			json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:I, s:s, s:f}",
-				  "batch", (json_int_t)g.batch, "weight_bytes_per_token",
-				  g.weight_bytes, "cache_bytes_per_token", g.cache_bytes,
-				  "bytes_per_second",
-				  (double)r->goal * (g.weight_bytes + g.cache_bytes),
-				  "cards_for_memory", g.memory_cards, "cards_for_lanes",
-				  g.lane_cards, "step_seconds", g.step_seconds, "reached",
-				  g.reached, "cards", (json_int_t)g.cards, "split", splits[g.split],
-				  "tokens_per_second", g.tokens_per_second));
+			json_pack(
+				"{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:I, s:s, s:f}",
+				"batch", (json_int_t)g.batch, "weight_bytes_per_token",
+				g.weight_bytes, "cache_bytes_per_token", g.cache_bytes,
+				"bytes_per_second",
+				(double)r->goal * (g.weight_bytes + g.cache_bytes),
+				"cards_for_memory", g.memory_cards, "cards_for_lanes", g.lane_cards,
+				"step_seconds", g.step_seconds, "hop_seconds", g.hop_seconds,
+				"launch_seconds", g.launch_seconds, "reached", g.reached, "cards",
+				(json_int_t)g.cards, "split", splits[g.split], "tokens_per_second",
+				g.tokens_per_second));
 	}
 	return json_pack("{s:I, s:s, s:s, s:I, s:o}", "tokens_per_second", (json_int_t)r->goal,
 			 "model", r->plan.llm->name, "format", formats[r->plan.format], "context",
@@ -254,12 +260,13 @@ static json_t *projection_json(const struct plan *plan, const struct projection 
 		return json; /* there is no speed of what does not fit */
 	json_object_update_new(
 		json,
-		json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
+		json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
 			  "tokens_per_second", p->tokens_per_second, "step_seconds",
 			  p->step_seconds, "first_token_seconds", p->first_token_seconds,
 			  "lanes_used", p->lanes_used, "memory_bytes_per_token", p->memory_bytes,
 			  "cache_bytes_per_token", p->cache_bytes, "link_bytes_per_token",
-			  p->link_bytes, "macs_per_token", p->macs, "joules_per_token", joules(p),
+			  p->link_bytes, "exchanged_bytes_per_token", p->exchanged_bytes,
+			  "macs_per_token", p->macs, "joules_per_token", joules(p),
 			  "memory_joules_per_token", p->memory_joules, "mac_joules_per_token",
 			  p->mac_joules, "link_joules_per_token", p->link_joules));
 	return json;
@@ -284,10 +291,10 @@ static void print_projection(const struct plan *plan, const struct projection *p
 	       p->tokens_per_second, p->tokens_per_second / plan->batch, 1e3 * p->step_seconds);
 	printf("first token  %.3f s after a prompt of %u, alone\n", p->first_token_seconds,
 	       plan->context);
-	printf("a token      reads and writes %.3f GB of device memory (%.3f GB of cache), %.3f MB over links,\n"
-	       "             %.2f GMAC: %.2f %% of what the lanes could do\n",
-	       1e-9 * p->memory_bytes, 1e-9 * p->cache_bytes, 1e-6 * p->link_bytes, 1e-9 * p->macs,
-	       100 * p->lanes_used);
+	printf("a token      reads and writes %.3f GB of device memory (%.3f GB of cache), and %.3f MB over links\n"
+	       "             (%.3f MB from card to card), %.2f GMAC: %.2f %% of what the lanes could do\n",
+	       1e-9 * p->memory_bytes, 1e-9 * p->cache_bytes, 1e-6 * p->link_bytes,
+	       1e-6 * p->exchanged_bytes, 1e-9 * p->macs, 100 * p->lanes_used);
 	printf("energy       %.3f J a token: memory %.3f, multiplying %.3f, links %.6f\n",
 	       joules(p), p->memory_joules, p->mac_joules, p->link_joules);
 }

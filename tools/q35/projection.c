@@ -15,7 +15,7 @@ const struct llm llms[] = {
 
 /* What one card does. */
 struct work {
-	uint64_t cycles, memory_bytes, cache_bytes, link_bytes, macs;
+	uint64_t cycles, memory_bytes, cache_bytes, link_bytes, exchanged_bytes, macs;
 };
 
 /* Keys and values that the attention of a layer reads, and its multiply-accumulates. */
@@ -188,7 +188,7 @@ static double transfer_seconds(const struct plan *p, double bytes)
 	return 1e-9 * p->hop_ns + bytes / (1e9 * p->card.link_gbps);
 }
 
-/* Of one stage: the sums that its cards exchange, and what it hands on. Link traffic goes into w. */
+/* Of one stage: the sums that its cards exchange, and what it hands on. The bytes go into w. */
 static double exchange_seconds(const struct plan *p, uint32_t stage, uint32_t m, struct work *w)
 {
 	const double bytes = (double)HALF * p->llm->width * m;
@@ -197,12 +197,13 @@ static double exchange_seconds(const struct plan *p, uint32_t stage, uint32_t m,
 
 	if (ways(p) > 1) {
 		seconds += layers_of(p, stage) * 2 * 2 * transfer_seconds(p, share);
-		w->link_bytes += (uint64_t)(layers_of(p, stage) * 2 * 2 * share);
+		w->exchanged_bytes += (uint64_t)(layers_of(p, stage) * 2 * 2 * share);
 	}
 	if (stage < stages(p) - 1) {
 		seconds += transfer_seconds(p, bytes);
-		w->link_bytes += (uint64_t)bytes;
+		w->exchanged_bytes += (uint64_t)bytes;
 	}
+	w->link_bytes += w->exchanged_bytes;
 	return seconds;
 }
 
@@ -229,6 +230,7 @@ static struct pass pass_of(const struct plan *p, uint32_t m, const struct attent
 		pass.work.memory_bytes += w.memory_bytes * ways(p);
 		pass.work.cache_bytes += w.cache_bytes * ways(p);
 		pass.work.link_bytes += w.link_bytes * ways(p);
+		pass.work.exchanged_bytes += w.exchanged_bytes * ways(p);
 		pass.work.macs += w.macs * ways(p);
 	}
 	return pass;
@@ -279,6 +281,7 @@ static void project_decode(const struct plan *p, struct projection *out)
 	out->memory_bytes = (double)pass.work.memory_bytes * pieces / tokens;
 	out->cache_bytes = (double)pass.work.cache_bytes * pieces / tokens;
 	out->link_bytes = (double)pass.work.link_bytes * pieces / tokens;
+	out->exchanged_bytes = (double)pass.work.exchanged_bytes * pieces / tokens;
 	out->macs = (double)pass.work.macs * pieces / tokens;
 	out->lanes_used = out->macs * p->batch / (cycles * p->card.lanes * p->cards);
 	out->memory_joules = out->memory_bytes * 8 * MEMORY_PJ_PER_BIT * 1e-12;

@@ -75,8 +75,8 @@ struct projection {
 	double tokens_per_second; /* of all sequences together */
 	double first_token_seconds; /* of one prompt alone */
 	double lanes_used; /* share of all lanes' cycles that was useful */
-	/* All cards, of a token. */
-	double memory_bytes, cache_bytes, link_bytes, macs; /* cache_bytes are among memory_bytes */
+	/* All cards, of a token; cache bytes are memory's, exchanged ones, from card to card, the links'. */
+	double memory_bytes, cache_bytes, link_bytes, exchanged_bytes, macs;
 	double memory_joules, mac_joules, link_joules;
 };
 
