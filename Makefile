@@ -119,16 +119,15 @@ $(B)/q35-bench: $(BENCH_OBJECTS) $(ASIC_OBJECTS) $(B)/libq35.a
 	$(call say,LD,$@)
 	$(QUIET)$(CC) -pthread $^ -o $@ $(LIB_LIBS)
 
-# Each prints its table, and where it has left the same as JSON.
-BENCHES := quality gemv gemm engine quantize
 bench: $(B)/q35-bench
+	@Q35_BUILD=$(abspath $(B)) tools/bench/run.sh
+
+$(B)/figures-data: $(call objects,obj,tools/figures/data.c) $(B)/libq35.a
+	$(QUIET)$(CC) -pthread $^ -o $@ $(LIB_LIBS)
+
+figures: $(B)/figures-data
 	@tools/setup.sh --bench
-	@mkdir -p $(B)/bench
-	@tools/bench/ggml/build.sh $(B)/bench/ggml-peer.so || echo 'bench: without ggml'
-	@for b in $(BENCHES); do \
-		$(B)/q35-bench $$b $(addprefix -m ,$(wildcard tools/model/kjv.gguf)) \
-			$$(ls $(B)/bench/ggml-peer.so 2>/dev/null | sed 's/^/--ggml /') \
-			-o $(B)/bench/$$b.json; done
+	@Q35_BUILD=$(abspath $(B)) tools/figures/figures.sh
 
 # ---- The driver: Kbuild on a tree of links, which all kernels can build elsewhere than here ----
 
@@ -245,7 +244,7 @@ format: $(B)/setup.mk
 	@tools/lint.sh reformat
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/{bin,lib/pkgconfig,include}
+	install -d $(DESTDIR)$(PREFIX)/{bin,lib/pkgconfig,include,libexec}
 	install -m 755 $(B)/libq35.so.0 $(DESTDIR)$(PREFIX)/lib
 	ln -sf libq35.so.0 $(DESTDIR)$(PREFIX)/lib/libq35.so
 	install -m 644 $(B)/libq35.a $(DESTDIR)$(PREFIX)/lib
@@ -253,6 +252,7 @@ install: all
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' \
 		libq35/q35.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/q35.pc
 	$(call link_shared,$(COMMAND_OBJECTS),$(DESTDIR)$(PREFIX)/bin/q35,/../lib) $(COMMAND_LIBS)
+	install -m 755 $(B)/q35-bench $(DESTDIR)$(PREFIX)/libexec
 
 clean:
 	rm -rf $(B)
@@ -263,12 +263,13 @@ help:
 	@echo 'make check      all tests, on the host and in a guest; what CI runs'
 	@echo 'make check-sanitizers   those in a guest, with a kernel built to find defects; CI as well'
 	@echo 'make vm         a shell in a guest with the card and everything loaded'
-	@echo 'make bench      quality and speed beside their peers; tables, and JSON in build/bench/'
+	@echo 'make bench      quality and speed beside their peers, into build/bench/: report.md, JSON'
+	@echo 'make figures    draws what make bench has measured, into build/figures/: SVG, PDF'
 	@echo 'make lint       static checks'
 	@echo 'make format     clang-format on what make lint checks'
 	@echo 'make install    libq35, headers and the q35 command to $$DESTDIR$$PREFIX'
 	@echo 'make clean      remove build/; the cache in ~/.cache/q35 stays'
 
-.PHONY: guest run vm check sanitizers check-sanitizers bench lint format install tests asan clean help
+.PHONY: guest run vm check sanitizers check-sanitizers bench figures lint format install tests asan clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -5,7 +5,7 @@
 #
 #	tools/setup.sh MAKEFILE		packages to build and run; the cache
 #	tools/setup.sh --lint		packages for `make lint` besides
-#	tools/setup.sh --bench		packages for `make bench` besides
+#	tools/setup.sh --bench		packages for `make bench` and `make figures` besides
 #	tools/setup.sh --source SERIES	Debian's kernel source, 6.12 or 7 (the newest 7.x), and
 #					packages to build it; prints the .deb's name
 #
@@ -33,7 +33,8 @@ build_packages=(
 	xz-utils rsync                      # unpacking; kselftest's install
 )
 lint_packages=(clang-format cppcheck shellcheck sparse pahole perl)
-bench_packages=(libopenblas0-pthread)
+bench_packages=(libopenblas0-pthread gnuplot-nox jq)
+bench_tools=(npm git cmake g++) # packages too, but they may have come by another way
 source_packages=(bc bison flex libelf-dev libssl-dev)
 
 say() { echo "set-up, ${SECONDS} s: $*"; }
@@ -275,6 +276,11 @@ case ${1:-} in
 --lint | --bench)
 	[ "$1" = --lint ] && more=("${lint_packages[@]}") || more=("${bench_packages[@]}")
 	mapfile -t missing < <(missing_packages "${more[@]}")
+	if [ "$1" = --bench ]; then
+		for tool in "${bench_tools[@]}"; do
+			command -v "$tool" >/dev/null || missing+=("$tool")
+		done
+	fi
 	[ ${#missing[@]} = 0 ] || { apt_update; install_packages "${missing[@]}"; }
 	exit
 	;;

@@ -96,6 +96,34 @@ test_quantize_rows_are_well_formed() {
 	only "$work" rows
 }
 
+test_q35_finds_it() {
+	succeeds "$q35" bench gemv -s 8x8 -t 1 -S 0.001 --working-set 1
+	grep -q '^## Matrix times vector' "$work/out" || note "$(cat "$work/out")"
+	try "$q35" bench none
+	[ "$status" = 2 ] || note "status $status"
+	cp "$q35" "$work/q35"
+	LD_LIBRARY_PATH=${q35%/*} try "$work/q35" bench gemv
+	[ "$status" = 1 ] || note "alone: status $status"
+	grep -q '^q35: bench: .*/libexec/q35-bench: not there' "$work/err" || note "$(cat "$work/err")"
+}
+
+test_figures_say_what_is_missing() {
+	if ! command -v gnuplot jq >/dev/null; then
+		skip="no gnuplot or jq"
+		return
+	fi
+	mkdir -p "$work/build/bench"
+	Q35_BUILD=$work/build try tools/figures/figures.sh limit
+	[ "$status" = 1 ] || note "status $status"
+	grep -q 'gemv.json is missing; run: make bench' "$work/err" || note "$(cat "$work/err")"
+	"$bench" gemv -s 8x8 -t 1 -S 0.001 --working-set 1 -o "$work/build/bench/gemv.json" >"$work/out" 2>&1
+	Q35_BUILD=$work/build succeeds tools/figures/figures.sh limit throughput
+	for figure in limit throughput; do
+		[ -s "$work/build/figures/$figure.svg" ] && [ -s "$work/build/figures/$figure.pdf" ] ||
+			note "no $figure"
+	done
+}
+
 test_wrong_usage_is_said() {
 	for arguments in "" "none" "gemv gemm" "gemv -s 0x3" "gemv -s 3" "gemv -t 0" "gemv -S -1" "gemv -x" \
 		"gemv -o"; do

@@ -357,18 +357,24 @@ static int transpose(struct bench *b)
 	return DONE;
 }
 
-/* Its row of the report: what T8 makes of it. */
+/* A tensor's own row in the report: what T8 makes of it. before: the totals without it. */
 static int report_tensor(struct bench *b, const char *file, const struct q35_tensor *t,
-			 double errors, double variance)
+			 const struct bench *before)
 {
-	const size_t length = strlen(t->name), most = 60;
+	const size_t length = strlen(t->name), most = 96; /* of a long name its last parts */
+	const char *rest = length > most ? strchr(t->name + length - most, '/') : NULL;
+	const int against = b->of_int4 + INT4_ABSMAX;
+	const double variance = b->variance - before->variance;
 	struct row row = {.unit = "% of std", .better = LOWER, .limit = ABSENT};
 
-	row.value = 100 * sqrt((b->totals[0].errors - errors) / (b->variance - variance));
-	if (!isfinite(row.value)) /* all weights are the same */
+	if (!(variance > 0))
 		return DONE;
-	snprintf(row.name, sizeof(row.name), "%.48s, %s: t8", file,
-		 t->name + (length > most ? length - most : 0));
+	row.value = 100 * sqrt((b->totals[0].errors - before->totals[0].errors) / variance);
+	row.peer = method_name(b, against);
+	row.peer_value =
+		100 * sqrt((b->totals[against].errors - before->totals[against].errors) / variance);
+	snprintf(row.name, sizeof(row.name), "%.48s, %.*s: t8", file, (int)most,
+		 rest ? rest + 1 : t->name);
 	return report_add(b->report, &row) ? DONE : fail("out of memory");
 }
 
@@ -376,7 +382,7 @@ static int measure_tensor(struct bench *b, const struct q35_file *file, const ch
 			  const struct q35_tensor *t)
 {
 	struct shape shape = {(uint32_t)t->shape[0], (uint32_t)t->shape[1]};
-	double errors = b->totals[0].errors, variance = b->variance;
+	const struct bench before = *b;
 	int ret;
 
 	if (t->shape[0] > 131072 || t->shape[1] > 131072)
@@ -392,7 +398,7 @@ static int measure_tensor(struct bench *b, const struct q35_file *file, const ch
 	if (!ret)
 		ret = measure_matrix(b);
 	free(b->w);
-	return ret ? ret : report_tensor(b, name, t, errors, variance);
+	return ret ? ret : report_tensor(b, name, t, &before);
 }
 
 static int measure_model(struct bench *b, const char *path)

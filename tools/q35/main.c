@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The q35 command: finds the subcommand and says what all of them say alike. */
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,6 +13,28 @@
 
 #include "command.h"
 
+/* A program of its own, beside this one or, installed, in libexec: it knows the kernels from inside. */
+static int command_bench(int argc, char **argv)
+{
+	static const char *const places[] = {"q35-bench", "../libexec/q35-bench"};
+	char self[PATH_MAX], path[PATH_MAX + 32];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self));
+	size_t i;
+
+	(void)argc;
+	if (length < 0 || length == sizeof(self))
+		return fail("bench: cannot tell where this program is");
+	while (self[length - 1] != '/')
+		length--;
+	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		snprintf(path, sizeof(path), "%.*s%s", (int)length, self, places[i]);
+		execv(path, argv);
+		if (errno != ENOENT)
+			return fail("bench: %s: %s", path, strerror(errno));
+	}
+	return fail("bench: %s: not there; build it with make, or make install", path);
+}
+
 static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
@@ -22,6 +45,7 @@ static const struct {
 	{"perplexity", command_perplexity, "how well a quantized model predicts a text"},
 	{"project", command_project, "what cards of given parameters would make of large models"},
 	{"info", command_info, "list what is in a model file, or what a card offers"},
+	{"bench", command_bench, "measure quality and speed beside peers, on this machine"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
