@@ -130,17 +130,54 @@ test_output_that_cannot_be_is_named() {
 	cmp -s "$model" "$work/model" || note "the input has changed"
 }
 
-test_interrupted_quantization_leaves_nothing() {
+# Starts to quantize into $work/to, and returns when the first lines are there.
+start_quantizing() { # OPTION…
 	mkdir "$work/to"
-	"$q35" quantize "$model" -t 1 -o "$work/to/out" >"$work/out" 2>"$work/err" &
-	while [ -z "$(ls -A "$work/to")" ] && kill -0 $! 2>/dev/null; do
+	"$q35" quantize "$model" -t 1 -o "$work/to/out" "$@" >"$work/out" 2>"$work/err" &
+	while [ ! -s "$work/out" ] && kill -0 $! 2>/dev/null; do
 		sleep 0.01
 	done
+}
+
+test_interrupted_quantization_leaves_nothing() {
+	start_quantizing
 	kill -TERM $!
 	status=0
 	wait $! || status=$?
 	[ "$status" = 1 ] || note "status $status"
 	[ "$(cat "$work/err")" = "q35: interrupted" ] || note "said $(cat "$work/err")"
+	only "$work/to"
+}
+
+test_interrupted_calibration_leaves_nothing() {
+	start_quantizing --calibrate tools/model/calibration.txt
+	kill -INT $! # which a shell's background job ignores
+	kill -TERM $!
+	status=0
+	wait $! || status=$?
+	[ "$status" = 1 ] || note "status $status"
+	[ "$(cat "$work/err")" = "q35: interrupted" ] || note "said $(cat "$work/err")"
+	only "$work/to"
+}
+
+test_killed_quantization_leaves_nothing() {
+	start_quantizing
+	kill -KILL $!
+	wait $! 2>/dev/null
+	only "$work/to"
+}
+
+test_text_that_cannot_calibrate_is_named() {
+	mkdir "$work/to"
+	: >"$work/empty"
+	echo "In the beginning" >"$work/short"
+	set -- "$q35" quantize "$model" -o "$work/to/out" --calibrate
+	refused "$work/none: No such file or directory" "$@" "$work/none"
+	refused "$work/to: Is a directory" "$@" "$work/to"
+	refused "$work/empty: no text" "$@" "$work/empty"
+	refused "$work/short: 17 tokens are too few to calibrate with" "$@" "$work/short"
+	refused "calibration.txt: 100 tokens are too few" \
+		"$@" tools/model/calibration.txt --tokens 100
 	only "$work/to"
 }
 
@@ -155,7 +192,7 @@ test_device_that_is_none_is_named() {
 
 test_wrong_usage_is_status_2() {
 	for arguments in "" "fly" "quantize" "quantize a" "quantize a b -o c" "quantize a -o" \
-		"quantize a -o b -f q4" "quantize a -o b --threads 0" "quantize a -o b --wrong" \
+		"quantize a -o b -f q4" "quantize a -o b -c" "quantize a -o b --tokens 0" "quantize a -o b --threads 0" "quantize a -o b --wrong" \
 		"generate" "generate a b" "generate a -n x" "generate a -n -1" "generate a -T -1" \
 		"generate a --compare gpu" "perplexity a" "info" "info a b" "info a --device=cpu"; do
 		# shellcheck disable=SC2086

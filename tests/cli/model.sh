@@ -111,6 +111,28 @@ END
 	refused "$work/empty: no text" "$q35" perplexity "$small" "$work/empty"
 }
 
+# Of the model that was not quantized, and of both others by how much they are worse.
+test_calibrated_model_is_nearer_to_what_it_was() {
+	succeeds "$q35" quantize "$model" -o "$work/calibrated" --tokens 6000 \
+		--calibrate tools/model/calibration.txt
+	grep -q '^calibrated with 60[0-9][0-9] tokens of tools/model/calibration.txt' "$work/out" ||
+		note "$(cat "$work/out")"
+	succeeds "$q35" quantize "$model" -o "$work/again" --tokens 6000 -t 1 --json \
+		--calibrate tools/model/calibration.txt
+	cmp "$work/calibrated" "$work/again" || note "the threads show in the result"
+	[ "$(number_in calibration_tokens "$work/out")" -gt 6000 ] || note "$(cat "$work/out")"
+	[ "$(stat -c %s "$small")" = "$(stat -c %s "$work/calibrated")" ] || note "another size"
+	succeeds "$q35" perplexity "$model" "$small" "$work/calibrated" tools/model/heldout.txt \
+		-n 6000 --json
+	sed -n 's/^ *"nats_more_per_token": \([-0-9.e]*\),*$/\1/p' "$work/out" >"$work/more"
+	holds "$(sed -n 1p "$work/more") == 0"
+	holds "$(sed -n 2p "$work/more") > 0.002"
+	holds "$(sed -n 3p "$work/more") < 0.8 * $(sed -n 2p "$work/more")"
+	succeeds "$q35" perplexity "$model" "$small" tools/model/heldout.txt -n 300
+	grep -qE "^$small +[0-9.]+ +[0-9.]+ +[+-][0-9.]+ \+- [0-9.]+$" "$work/out" ||
+		note "$(cat "$work/out")"
+}
+
 test_cut_quantized_model_is_refused() {
 	head -c 1000000 "$small" >"$work/model"
 	refused "$work/model: truncated" "$q35" generate "$work/model"

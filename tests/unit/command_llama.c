@@ -13,6 +13,7 @@
 #include "kselftest_harness.h"
 #include "layers.c"
 #include "llama.c"
+#include "llama_load.c"
 
 enum {
 	LAYERS = 2,

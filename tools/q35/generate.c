@@ -225,7 +225,7 @@ static int report(struct generate *g)
 
 static int generate(struct generate *g)
 {
-	if (session_open(&g->session, g->path) || prepare(g))
+	if (session_open(&g->session, g->path, false) || prepare(g))
 		return FAILED;
 	if (session_start(&g->session, g->device, (uint32_t)(g->prompt_tokens + g->wanted),
 			  g->compare))

@@ -59,6 +59,50 @@ void rope(float *x, uint32_t heads, uint32_t head_dim, const float *row, uint32_
 		}
 }
 
+#define VECTOR __attribute__((vector_size(LANES * sizeof(float)))) float
+#define ROWS 4 /* of w, that share the reading of x */
+
+/* The processor's widest vectors, with sums in the same order whatever it is. */
+#if defined(__x86_64__)
+#define WIDEST __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define WIDEST
+#endif
+
+static WIDEST void dots(const float *x, const float *w, uint32_t k, float y[ROWS])
+{
+	VECTOR lanes[ROWS] = {{0}}, left, right;
+	uint32_t i, j, r;
+
+	for (i = 0; i + LANES <= k; i += LANES) {
+		memcpy(&left, x + i, sizeof(left));
+#pragma GCC unroll 4
+		for (r = 0; r < ROWS; r++) {
+			memcpy(&right, w + (size_t)r * k + i, sizeof(right));
+			lanes[r] += left * right;
+		}
+	}
+	for (r = 0; r < ROWS; r++) {
+		y[r] = 0;
+		for (j = 0; j < LANES; j++)
+			y[r] += lanes[r][j];
+		for (j = i; j < k; j++)
+			y[r] += x[j] * w[(size_t)r * k + j];
+	}
+}
+
+void matmul(const float *x, const float *w, uint32_t m, uint32_t n, uint32_t k, float *y)
+{
+	size_t i, j;
+
+	for (j = 0; j + ROWS <= n; j += ROWS)
+		for (i = 0; i < m; i++)
+			dots(x + i * k, w + j * k, k, y + i * n + j);
+	for (; j < n; j++)
+		for (i = 0; i < m; i++)
+			y[i * n + j] = dot(x + i * k, w + j * k, k);
+}
+
 static void softmax(float *x, uint32_t n)
 {
 	float most = x[0], sum = 0;

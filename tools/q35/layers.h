@@ -21,6 +21,9 @@ void rope_table(float *table, uint32_t positions, uint32_t dims, double base);
  */
 void rope(float *x, uint32_t heads, uint32_t head_dim, const float *row, uint32_t dims);
 
+/* y[m][n] = x[m][k] * w[n][k]^T */
+void matmul(const float *x, const float *w, uint32_t m, uint32_t n, uint32_t k, float *y);
+
 struct attention {
 	uint32_t heads, kv_heads, head_dim;
 	const float *keys, *values; /* [positions][kv_heads][head_dim] */

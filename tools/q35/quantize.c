@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "calibrate.h"
 #include "command.h"
 #include "progress.h"
 #include "q35_model.h"
@@ -26,10 +27,13 @@
 #define CHECK_ELEMENTS 65536 /* of a copied tensor, looked at in one go */
 #define SHAPE_BYTES 16 /* NAME.q35_shape */
 
+#define CALIBRATION_TOKENS 32768 /* enough for inputs of a few thousand */
+
 struct item { /* of the output */
 	const struct q35_tensor *tensor;
 	const char *name;
 	bool quantize;
+	size_t turn; /* of the matrix in a calibration */
 };
 
 struct totals {
@@ -41,9 +45,12 @@ struct quantize {
 	const char *in, *out;
 	enum q35_format format;
 	unsigned int threads;
+	const char *text; /* to calibrate with, or NULL */
+	uint64_t tokens; /* of it, at most */
 	bool json;
 
 	struct q35_file *file;
+	struct calibrate *calibrate;
 	struct q35_writer *writer;
 	struct item *items;
 	size_t count;
@@ -64,9 +71,14 @@ static void print_help(void)
 	       "tokenizer: their result is for libq35, not for q35 generate.\n\n"
 	       "  -o, --output OUT     file to write\n"
 	       "  -f, --format FORMAT  t8 (default) to t4: trellis codes; s-minmax, s-lloyd: scalar\n"
+	       "  -c, --calibrate TEXT quantize for the inputs that the matrices have when the model reads\n"
+	       "                       the file TEXT: the model's output is nearer to what it was, single\n"
+	       "                       weights are further from it\n"
+	       "      --tokens N       at most so many of TEXT, default %d\n"
 	       "  -t, --threads N      default: one per processor\n"
 	       "      --json           the result as JSON\n"
-	       "  -h, --help           this text\n");
+	       "  -h, --help           this text\n",
+	       CALIBRATION_TOKENS);
 }
 
 static bool is_float(const struct q35_tensor *t)
@@ -127,6 +139,62 @@ static int classify(const struct quantize *q, const struct q35_tensor *t, bool *
 	return DONE;
 }
 
+static int show_calibration(void *context, const char *name, double part)
+{
+	struct quantize *q = context;
+
+	progress_show(&q->progress,
+		      q->done + (uint64_t)(part * (double)elements(q->current->tensor)), name);
+	return interrupted ? fail("interrupted") : DONE;
+}
+
+static int compare_turns(const void *a, const void *b)
+{
+	const struct item *left = a, *right = b;
+
+	if (left->quantize != right->quantize)
+		return left->quantize ? 1 : -1;
+	return left->turn < right->turn ? -1 : left->turn > right->turn;
+}
+
+/* What is copied comes first, then the matrices in the order in which the model uses them. */
+static int plan_calibration(struct quantize *q)
+{
+	const struct calibrate_options options = {
+		.model = q->in,
+		.text = q->text,
+		.tokens = q->tokens,
+		.threads = q->threads,
+		.progress = show_calibration,
+		.context = q,
+	};
+	size_t i, turn, known = 0;
+	const char *name;
+
+	if (!q->gguf)
+		return fail("%s: cannot read a text: it is no GGUF file, it has no tokenizer",
+			    q->in);
+	if (calibrate_open(&options, &q->calibrate))
+		return FAILED;
+	for (i = 0; i < q->count; i++)
+		q->items[i].turn = i;
+	for (turn = 0; turn < calibrate_matrices(q->calibrate); turn++) {
+		name = calibrate_name(q->calibrate, turn);
+		for (i = 0; i < q->count && strcmp(q->items[i].name, name); i++)
+			;
+		if (i < q->count && q->items[i].quantize) {
+			q->items[i].turn = turn;
+			known++;
+		}
+	}
+	for (i = 0; i < q->count; i++)
+		known -= q->items[i].quantize;
+	if (known)
+		return fail("%s: has matrices that are not a plain llama model's", q->in);
+	qsort(q->items, q->count, sizeof(*q->items), compare_turns);
+	return DONE;
+}
+
 static int plan(struct quantize *q)
 {
 	const struct q35_tensor *embeddings = q35_file_find(q->file, EMBEDDINGS);
@@ -148,14 +216,18 @@ static int plan(struct quantize *q)
 		if (embeddings->dims != 2 || embeddings->shape[0] > DIM_MAX ||
 		    embeddings->shape[1] > DIM_MAX || !is_float(embeddings))
 			return fail("%s: tensor %s cannot be an output matrix", q->in, EMBEDDINGS);
-		q->items[q->count++] = (struct item){embeddings, OUTPUT, true};
+		q->items[q->count++] =
+			(struct item){.tensor = embeddings, .name = OUTPUT, .quantize = true};
 	}
 	for (i = 0; i < q->count; i++)
 		if (q->items[i].quantize)
 			weights += elements(q->items[i].tensor);
 	if (!weights)
 		return fail("%s: no matrix to quantize", q->in);
-	progress_begin(&q->progress, weights);
+	if (q->text && plan_calibration(q))
+		return FAILED;
+	/* With a calibration the way to a matrix counts like the matrix. */
+	progress_begin(&q->progress, q->text ? 2 * weights : weights);
 	return DONE;
 }
 
@@ -275,6 +347,7 @@ static int write_matrix(struct quantize *q, const struct item *item)
 		.progress = show_progress,
 		.context = q,
 	};
+	const struct q35_calibration *calibration = NULL;
 	struct q35_quantize_stats stats;
 	struct totals part = {0};
 	struct q35_weights w;
@@ -283,6 +356,12 @@ static int write_matrix(struct quantize *q, const struct item *item)
 	void *tiles, *meta;
 	int ret;
 
+	q->current = item;
+	if (q->calibrate) {
+		if (calibrate_get(q->calibrate, item->turn, &calibration))
+			return FAILED;
+		q->done += elements(item->tensor);
+	}
 	q35_weights_init(&w, q->format, n, k);
 	shape[0] = (int32_t)n;
 	shape[1] = (int32_t)k;
@@ -298,8 +377,7 @@ static int write_matrix(struct quantize *q, const struct item *item)
 		return fail("out of memory");
 	}
 
-	q->current = item;
-	ret = q35_quantize(&options, &w, tiles, meta, &stats);
+	ret = q35_quantize_calibrated(&options, calibration, &w, tiles, meta, &stats);
 	if (ret == -ECANCELED)
 		ret = fail("interrupted");
 	else if (ret)
@@ -308,6 +386,8 @@ static int write_matrix(struct quantize *q, const struct item *item)
 		 q35_writer_data(q->writer, meta, meta_size) ||
 		 q35_writer_data(q->writer, shape, sizeof(shape)))
 		ret = fail("%s", q35_error(NULL));
+	else if (q->calibrate)
+		ret = calibrate_put(q->calibrate, item->turn, &w);
 	free(tiles);
 	free(meta);
 	if (ret)
@@ -397,13 +477,18 @@ static int summarize(struct quantize *q)
 				? json_real(sqrt(q->totals.error_squares / q->totals.variance))
 				: json_null();
 
-		return print_json(json_pack(
-			"{s:s, s:I, s:f, s:f, s:o, s:I, s:I, s:f, s:O}", "format",
-			q35_format_name(q->format), "weights", (json_int_t)q->totals.weights,
-			"bits_per_weight", bits, "ratio_to_f32", 32 / bits, "rmse_over_std", rmse,
-			"bytes_in", (json_int_t)in.st_size, "bytes_out", (json_int_t)out.st_size,
-			"seconds", seconds, "tensors", q->rows));
+		return print_json(
+			json_pack("{s:s, s:I, s:I, s:f, s:f, s:o, s:I, s:I, s:f, s:O}", "format",
+				  q35_format_name(q->format), "calibration_tokens",
+				  (json_int_t)(q->calibrate ? calibrate_tokens(q->calibrate) : 0),
+				  "weights", (json_int_t)q->totals.weights, "bits_per_weight", bits,
+				  "ratio_to_f32", 32 / bits, "rmse_over_std", rmse, "bytes_in",
+				  (json_int_t)in.st_size, "bytes_out", (json_int_t)out.st_size,
+				  "seconds", seconds, "tensors", q->rows));
 	}
+	if (q->calibrate)
+		printf("calibrated with %zu tokens of %s; RMSE/std is of weights, which is not what counts then\n",
+		       calibrate_tokens(q->calibrate), q->text);
 	printf("%s: %s, was %s, in %.1f s; bits/weight and ratio (to F32) count scales, shapes and codebook\n",
 	       q->out, human_bytes((uint64_t)out.st_size), human_bytes((uint64_t)in.st_size),
 	       seconds);
@@ -436,10 +521,16 @@ static int quantize(struct quantize *q)
 
 static int parse(struct quantize *q, int argc, char **argv)
 {
+	enum { TOKENS = 256, JSON };
 	static const struct option options[] = {
-		{"output", required_argument, NULL, 'o'},  {"format", required_argument, NULL, 'f'},
-		{"threads", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'},	   {0},
+		{"output", required_argument, NULL, 'o'},
+		{"format", required_argument, NULL, 'f'},
+		{"calibrate", required_argument, NULL, 'c'},
+		{"tokens", required_argument, NULL, TOKENS},
+		{"threads", required_argument, NULL, 't'},
+		{"json", no_argument, NULL, JSON},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	enum q35_format i;
 	const char *name;
@@ -447,7 +538,7 @@ static int parse(struct quantize *q, int argc, char **argv)
 	int c;
 
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":o:f:t:h", options, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":o:f:c:t:h", options, NULL)) >= 0) {
 		switch (c) {
 		case 'o':
 			q->out = optarg;
@@ -459,12 +550,20 @@ static int parse(struct quantize *q, int argc, char **argv)
 				return usage("quantize", "%s: no such format", optarg);
 			q->format = i;
 			break;
+		case 'c':
+			q->text = optarg;
+			break;
+		case TOKENS:
+			if (!parse_count(optarg, 1, UINT32_MAX, &q->tokens))
+				return usage("quantize", "--tokens %s: not a number from 1",
+					     optarg);
+			break;
 		case 't':
 			if (!parse_count(optarg, 1, 1024, &value))
 				return usage("quantize", "--threads %s: not 1 to 1024", optarg);
 			q->threads = (unsigned int)value;
 			break;
-		case 'j':
+		case JSON:
 			q->json = true;
 			break;
 		case 'h':
@@ -486,12 +585,13 @@ static int parse(struct quantize *q, int argc, char **argv)
 
 int command_quantize(int argc, char **argv)
 {
-	struct quantize q = {.format = Q35_T8};
+	struct quantize q = {.format = Q35_T8, .tokens = CALIBRATION_TOKENS};
 	int ret = parse(&q, argc, argv);
 
 	if (ret)
 		return ret < 0 ? DONE : ret;
 	ret = quantize(&q);
+	calibrate_close(q.calibrate);
 	q35_writer_destroy(q.writer);
 	q35_file_close(q.file);
 	json_decref(q.rows);

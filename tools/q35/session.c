@@ -6,13 +6,16 @@
 
 #include "command.h"
 
-int session_open(struct session *s, const char *path)
+int session_open(struct session *s, const char *path, bool plain)
 {
 	s->path = path;
 	if (q35_file_open(path, &s->file))
 		return fail("%s", q35_error(NULL));
-	if (llama_read_shape(s->file, path, &s->shape) ||
-	    tokenizer_load(s->file, path, &s->tokenizer))
+	if (llama_read_shape(s->file, path, &s->shape))
+		return FAILED;
+	if (!plain && !llama_is_quantized(s->file))
+		return fail("%s: is not quantized; run q35 quantize first", path);
+	if (tokenizer_load(s->file, path, &s->tokenizer))
 		return FAILED;
 	if (tokenizer_vocabulary(s->tokenizer) != s->shape.vocabulary)
 		return fail("%s: %zu tokens, but embeddings for %u", path,

@@ -23,7 +23,8 @@ struct session { /* begins as all zeros */
 };
 
 /* Functions that fail have said why and return FAILED. */
-int session_open(struct session *s, const char *path);
+/* plain: a model that is not quantized will do as well; its products are made on the host. */
+int session_open(struct session *s, const char *path, bool plain);
 
 /* device as in q35_open(), "auto" for NULL. positions: at most that many tokens will be fed. */
 int session_start(struct session *s, const char *device, uint32_t positions, bool compare);
