@@ -2,9 +2,10 @@
 /*
  * Writes GGUF version 3. Everything goes to a temporary file in the target's folder, which takes
  * the target's name once it is whole and on the disk; until then nobody sees it, and a failure at
- * any point leaves the target as it was.
+ * any point leaves the target as it was. Where the file system can, the file has no name before, so
+ * that not even a killed process leaves it behind.
  */
-#define _GNU_SOURCE /* fallocate() */
+#define _GNU_SOURCE /* fallocate(), O_TMPFILE */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -32,7 +33,7 @@ struct described {
 };
 
 struct q35_writer {
-	char *path, *temp;
+	char *path, *temp; /* temp NULL: the file has no name */
 	FILE *out;
 	int error; /* errno of the first write that failed */
 	struct value *values;
@@ -60,17 +61,50 @@ static uint64_t padding(uint64_t size)
 	return -size % GGUF_ALIGNMENT;
 }
 
-static int create_temp(struct q35_writer *w)
+static char *folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+}
+
+#define FD_PATH "/proc/self/fd/%d"
+
+/* -1: the file system has no such files, or /proc is not there to name them by. */
+static int open_nameless(const char *path)
+{
+	char *folder = folder_of(path), name[32];
+	int fd = folder ? open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666) : -1;
+
+	free(folder);
+	snprintf(name, sizeof(name), FD_PATH, fd);
+	if (fd >= 0 && access(name, F_OK)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/*
+ * Finds a name beside the target that is free and takes it, for the file open as nameless or, if that is
+ * negative, for a new one. The descriptor, or -1.
+ */
+static int take_name(struct q35_writer *w, int nameless)
 {
 	size_t size = strlen(w->path) + 32;
+	char name[32];
 	int i, fd = -1;
 
 	w->temp = malloc(size);
 	if (!w->temp)
-		return no_memory(w);
+		return -1;
+	snprintf(name, sizeof(name), FD_PATH, nameless);
 	for (i = 0; i < TEMP_NAMES && fd < 0; i++) {
 		snprintf(w->temp, size, "%s.%ld-%d.tmp", w->path, (long)getpid(), i);
-		fd = open(w->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+		if (nameless < 0)
+			fd = open(w->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+		else if (!linkat(AT_FDCWD, name, AT_FDCWD, w->temp, AT_SYMLINK_FOLLOW))
+			fd = nameless;
 		if (fd < 0 && errno != EEXIST)
 			break;
 	}
@@ -79,8 +113,19 @@ static int create_temp(struct q35_writer *w)
 
 		free(w->temp); /* not ours to remove */
 		w->temp = NULL;
-		return io_error(w, error);
+		errno = error;
 	}
+	return fd;
+}
+
+static int create_temp(struct q35_writer *w)
+{
+	int fd = open_nameless(w->path);
+
+	if (fd < 0)
+		fd = take_name(w, -1);
+	if (fd < 0)
+		return io_error(w, errno);
 	w->out = fdopen(fd, "wb");
 	if (!w->out) {
 		close(fd);
@@ -394,8 +439,7 @@ int q35_writer_data(struct q35_writer *w, const void *data, size_t size)
 /* The rename itself must survive a crash; where folders cannot be synced, it is as good as it gets. */
 static void sync_folder(const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	char *folder = folder_of(path);
 	int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 
 	if (fd >= 0) {
@@ -416,6 +460,8 @@ int q35_writer_finish(struct q35_writer *w)
 	if (ret)
 		return ret;
 	if (fsync(fileno(out)) && errno != EINVAL) /* EINVAL: no such thing on this file system */
+		return io_error(w, errno);
+	if (!w->temp && take_name(w, fileno(out)) < 0)
 		return io_error(w, errno);
 	w->out = NULL;
 	if (fclose(out))
