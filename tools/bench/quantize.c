@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "formats.h"
+#include "kernels.h"
 #include "numbers.h"
 #include "q35_hw.h"
+#include "q35_model.h"
 #include "race.h"
 #include "report.h"
 
@@ -134,10 +136,14 @@ static int bench_speed(const struct options *options, const struct matrix *m, st
 
 /* ---- Memory -------------------------------------------------------------------------------- */
 
+#define TENSOR "weight"
+
 struct mapped {
 	struct shape shape;
-	uint16_t *weights; /* BF16, as large models have them */
+	struct q35_file *file; /* BF16, as large models have it */
+	const struct q35_tensor *tensor;
 	double anonymous, most; /* MB of the process: at the beginning, at most */
+	double seconds;
 };
 
 /* Of the process: what is its own, without the pages of mapped files. */
@@ -155,18 +161,11 @@ static double anonymous_mb(void)
 	return (double)kb * 1024e-6;
 }
 
-static int widen_rows(void *context, uint32_t row, uint32_t count, float *out)
+static int read_tensor(void *context, uint32_t row, uint32_t count, float *out)
 {
 	const struct mapped *m = context;
-	const uint16_t *half = m->weights + (size_t)row * m->shape.k;
-	uint32_t bits;
-	size_t i;
 
-	for (i = 0; i < (size_t)count * m->shape.k; i++) {
-		bits = (uint32_t)half[i] << 16;
-		memcpy(&out[i], &bits, sizeof(bits));
-	}
-	return 0;
+	return q35_tensor_read(m->tensor, row, count, out);
 }
 
 static int watch_memory(void *context, uint32_t rows)
@@ -178,55 +177,69 @@ static int watch_memory(void *context, uint32_t rows)
 	return 0;
 }
 
-static int write_rows(int fd, struct shape shape)
+static bool write_header(FILE *f, struct shape shape)
+{
+	const uint64_t bytes = (uint64_t)sizeof(uint16_t) * shape.n * shape.k;
+	char header[256];
+	uint64_t size;
+	int length = snprintf(header, sizeof(header),
+			      "{\"" TENSOR "\":{\"dtype\":\"BF16\",\"shape\":[%u,%u],"
+			      "\"data_offsets\":[0,%llu]}}",
+			      shape.n, shape.k, (unsigned long long)bytes);
+
+	size = (uint64_t)length;
+	return fwrite(&size, sizeof(size), 1, f) == 1 && fwrite(header, size, 1, f) == 1;
+}
+
+/* A safetensors file with one matrix. */
+static int write_matrix(FILE *f, struct shape shape)
 {
 	float *row = malloc(sizeof(*row) * shape.k);
 	uint16_t *half = malloc(sizeof(*half) * shape.k);
-	const ssize_t size = (ssize_t)(sizeof(*half) * shape.k);
+	bool written = write_header(f, shape);
 	struct numbers random;
-	uint32_t n, k, bits;
-	int ret = row && half ? DONE : fail("out of memory");
+	uint32_t n, k;
 
-	for (n = 0; n < shape.n && !ret; n++) {
+	for (n = 0; n < shape.n && row && half && written; n++) {
 		numbers_seed(&random, 2, n);
 		numbers_fill(&random, NORMAL, row, shape.k);
-		for (k = 0; k < shape.k; k++) {
-			memcpy(&bits, &row[k], sizeof(bits));
-			half[k] = (uint16_t)(bits >> 16);
-		}
-		if (write(fd, half, (size_t)size) != size)
-			ret = fail("cannot write the matrix to a temporary file");
+		for (k = 0; k < shape.k; k++)
+			half[k] = q35_f32_to_bf16(row[k]);
+		written = fwrite(half, sizeof(*half), shape.k, f) == shape.k;
 	}
+	if (!row || !half)
+		written = false;
 	free(row);
 	free(half);
-	return ret;
+	return !fflush(f) && written ? DONE : fail("cannot write the matrix to a temporary file");
 }
 
-/* A file without a name, so that nothing is left behind. */
-static int map_file(struct mapped *m, size_t size)
+/* It has no name any more once it is mapped, so that nothing is left behind. */
+static int map_file(struct mapped *m)
 {
 	const char *folder = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
 	char path[4096];
+	FILE *f;
 	int fd, ret;
 
 	snprintf(path, sizeof(path), "%s/q35-bench.XXXXXX", folder);
 	fd = mkstemp(path);
-	if (fd < 0)
+	f = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!f)
 		return fail("%s: %s", folder, strerror(errno));
+	ret = write_matrix(f, m->shape);
+	fclose(f);
+	if (!ret && q35_file_open(path, &m->file))
+		ret = fail("%s", q35_error(NULL));
 	unlink(path);
-	ret = write_rows(fd, m->shape);
-	if (!ret) {
-		m->weights = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
-		if (m->weights == MAP_FAILED)
-			ret = fail("cannot map the matrix");
-	}
-	close(fd);
+	if (!ret)
+		m->tensor = q35_file_find(m->file, TENSOR);
 	return ret;
 }
 
 static bool report_memory(struct report *report, const struct mapped *m, double packed)
 {
-	struct row row = {
+	struct row memory = {
 		.value = m->most - m->anonymous,
 		.unit = "MB",
 		.peer = "allowed: packed size + 64 MB",
@@ -234,46 +247,62 @@ static bool report_memory(struct report *report, const struct mapped *m, double 
 		.limit = packed,
 		.better = LOWER,
 	};
+	struct row speed = {
+		.value = 1e-6 * m->shape.n * m->shape.k / m->seconds,
+		.unit = "Mweights/s",
+		.limit = ABSENT,
+	};
 
-	snprintf(row.name, sizeof(row.name), "t8, %ux%u, memory at most, from a mapped file",
-		 m->shape.n, m->shape.k);
-	return report_add(report, &row);
+	snprintf(memory.name, sizeof(memory.name),
+		 "t8, %ux%u, memory at most, from a mapped safetensors file", m->shape.n,
+		 m->shape.k);
+	snprintf(speed.name, sizeof(speed.name),
+		 "t8, %ux%u, once, all threads, from a mapped safetensors file", m->shape.n,
+		 m->shape.k);
+	return report_add(report, &memory) && report_add(report, &speed);
 }
 
-static int bench_memory(struct shape shape, unsigned int threads, struct report *report)
+static int quantize_mapped(struct mapped *m, unsigned int threads, struct report *report)
 {
-	const size_t size = sizeof(uint16_t) * shape.n * shape.k;
-	const size_t packed =
-		q35_tiles_size(shape.n, shape.k) + q35_meta_size(shape.n, shape.k, 0, 0);
-	struct mapped m = {.shape = shape};
 	struct q35_quantize_options options = {
 		.format = Q35_T8,
 		.threads = threads,
-		.read = widen_rows,
+		.read = read_tensor,
 		.progress = watch_memory,
-		.context = &m,
+		.context = m,
 	};
 	struct q35_weights w;
 	void *tiles, *meta;
-	int ret;
+	int ret = DONE;
 
-	progress("quantize: %ux%u from a mapped file of %zu MB", shape.n, shape.k, size >> 20);
-	ret = map_file(&m, size);
-	if (ret)
-		return ret;
-	m.anonymous = m.most = anonymous_mb();
-	q35_weights_init(&w, Q35_T8, shape.n, shape.k);
-	tiles = malloc(q35_tiles_size(shape.n, shape.k));
-	meta = malloc(q35_meta_size(shape.n, shape.k, w.group, w.meta_flags));
+	q35_weights_init(&w, Q35_T8, m->shape.n, m->shape.k);
+	tiles = malloc(q35_tiles_size(w.n, w.k));
+	meta = malloc(q35_meta_size(w.n, w.k, w.group, w.meta_flags));
+	m->seconds = -now();
 	if (!tiles || !meta)
 		ret = fail("out of memory");
 	else if (q35_quantize(&options, &w, tiles, meta, NULL))
 		ret = fail("%s", q35_error(NULL));
-	else if (!report_memory(report, &m, 1e-6 * (double)packed))
+	m->seconds += now();
+	if (!ret && !report_memory(report, m, 1e-6 * (double)weights_bytes(&w)))
 		ret = fail("out of memory");
 	free(tiles);
 	free(meta);
-	munmap(m.weights, size);
+	return ret;
+}
+
+static int bench_memory(struct shape shape, unsigned int threads, struct report *report)
+{
+	struct mapped m = {.shape = shape};
+	int ret;
+
+	progress("quantize: %ux%u from a mapped file", shape.n, shape.k);
+	ret = map_file(&m);
+	if (!ret) {
+		m.anonymous = m.most = anonymous_mb();
+		ret = quantize_mapped(&m, threads, report);
+	}
+	q35_file_close(m.file);
 	return ret;
 }
 
