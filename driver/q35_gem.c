@@ -62,8 +62,9 @@ static struct drm_gem_object *q35_host_create(struct q35_device *q35, u64 size, 
 {
 	struct drm_gem_shmem_object *shmem = drm_gem_shmem_create(&q35->drm, size);
 
+	/* A file without an inode is ENOSPC, which here means device memory. */
 	if (IS_ERR(shmem))
-		return ERR_CAST(shmem);
+		return PTR_ERR(shmem) == -ENOSPC ? ERR_PTR(-ENOMEM) : ERR_CAST(shmem);
 	shmem->map_wc = flags & DRM_Q35_BO_WC;
 	to_q35_bo(&shmem->base)->flags = flags;
 
