@@ -104,7 +104,7 @@ static const struct q35_cap q35_bad_caps[] = {
 	{"no memory", Q35_REG_MEMORY_LO, 0},
 	{"more memory than its BAR", Q35_REG_MEMORY_LO, SZ_16M + 1},
 	{"4 GiB more memory than its BAR", Q35_REG_MEMORY_HI, 1},
-	{"queues outside BAR0", Q35_REG_QUEUE_OFFSET, Q35_MOCK_REGS - SZ_256 *Q35_MOCK_QUEUES + 4},
+	{"queues outside BAR0", Q35_REG_QUEUE_OFFSET, Q35_MOCK_REGS - SZ_256 * 3},
 	{"queues where 32 bits wrap", Q35_REG_QUEUE_OFFSET, -SZ_256},
 	{"an odd offset of queues", Q35_REG_QUEUE_OFFSET, SZ_4K + 1},
 	{"queues that overlap", Q35_REG_QUEUE_STRIDE, 4},
