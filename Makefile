@@ -215,7 +215,7 @@ KERNEL := 6.12
 sanitizers: FORCE
 	@mkdir -p $(B)/sanitizers-$(KERNEL)
 	@tools/vm/sanitizers.sh $(KERNEL) $(B)/sanitizers-$(KERNEL)/setup.mk
-	@$(MAKE) K=$(B)/sanitizers-$(KERNEL) \
+	@env -u MAKEFLAGS $(MAKE) K=$(B)/sanitizers-$(KERNEL) \
 		$$(sed -n 's/ := /=/p' $(B)/sanitizers-$(KERNEL)/setup.mk) \
 		guest $(B)/kselftest/install/run_kselftest.sh
 
