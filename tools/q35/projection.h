@@ -7,7 +7,8 @@
  * Tensor split: each card has a slice of every matrix, whole heads of the attention and all layers; after
  * the attention's output and after the feed-forward part the cards exchange sums. Every card sends
  * every other one its share, twice: (cards - 1) / cards of the activations to add, as much to
- * spread, each after one hop's latency. Pipeline split: each card has some of the layers, and hands
+ * spread, each after one hop's latency. Where there are more cards than key/value heads, several hold
+ * and read the same ones. Pipeline split: each card has some of the layers, and hands
  * its activations on; the batch is cut into as many pieces as there are cards to keep them busy.
  *
  * Activations and KV cache are f16 in device memory, embeddings come from the host, logits go there
