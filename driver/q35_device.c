@@ -20,8 +20,10 @@
  * from the registers, then the card is stopped, jobs in flight end with ENODEV, and everything that
  * is mapped for DMA is unmapped, although files may stay open and keep their (now inert) objects.
  */
+#include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/iopoll.h>
+#include <linux/mm.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_managed.h>
@@ -31,8 +33,11 @@
 #include "q35_dump.h"
 #include "q35_pm.h"
 #include "q35_queue.h"
+#include "q35_recovery.h"
 #include "q35_trace.h"
 #include "q35_vm.h"
+
+#define Q35_ASLEEP_POLL_MS 10
 
 /*
  * q35_poll() - wait for register & mask == want
@@ -161,10 +166,24 @@ static int q35_device_reset_card(struct q35_device *q35)
 			Q35_RESET_TIMEOUT_US);
 }
 
+/* No descriptor can run any more. Queues end that have failed or get no further; others go on. */
+static void q35_device_restart_queues(struct q35_device *q35)
+{
+	lockdep_assert_held(&q35->slots_lock);
+
+	for (u32 i = 0; i < q35->caps.queues; i++) {
+		struct q35_queue *queue = q35->queues[i];
+
+		if (queue && (q35->lost || q35_queue_restart(queue))) {
+			q35_queue_lose(queue, -ECANCELED);
+			q35_queue_retire(queue);
+		}
+	}
+}
+
 /*
- * Reset the card, tell it the address spaces and queues again, and end the jobs of queues
- * that have failed or do not get through this. The others are parked. The caller holds reset_sem for
- * writing.
+ * Reset the card, and tell it the address spaces and queues again, the latter parked. The caller holds
+ * reset_sem for writing.
  */
 static void q35_device_restart(struct q35_device *q35)
 {
@@ -185,17 +204,25 @@ static void q35_device_restart(struct q35_device *q35)
 		q35_write(q35, Q35_REG_COALESCE, q35->coalesce);
 		q35_write(q35, Q35_REG_CONTROL, Q35_CONTROL_ENABLE);
 	}
-
-	/* No descriptor can run any more, so fences may signal. */
-	for (u32 i = 0; i < q35->caps.queues; i++) {
-		struct q35_queue *queue = q35->queues[i];
-
-		if (queue && (q35->lost || q35_queue_restart(queue))) {
-			q35_queue_lose(queue, -ECANCELED);
-			q35_queue_retire(queue);
-		}
-	}
+	q35_device_restart_queues(q35);
 	mutex_unlock(&q35->slots_lock);
+}
+
+/*
+ * q35_device_give_up() - the card will not be used any more
+ *
+ * Nothing of it is touched, since it may not answer; it can no longer reach the host's memory.
+ */
+void q35_device_give_up(struct q35_device *q35)
+{
+	down_write(&q35->reset_sem);
+	pci_clear_master(to_pci_dev(q35->drm.dev));
+	q35->lost = true;
+	WRITE_ONCE(q35->asleep, false);
+	mutex_lock(&q35->slots_lock);
+	q35_device_restart_queues(q35);
+	mutex_unlock(&q35->slots_lock);
+	up_write(&q35->reset_sem);
 }
 
 static void q35_device_save_counters(struct q35_device *q35)
@@ -251,11 +278,21 @@ void q35_device_request_reset(struct q35_device *q35)
 	queue_work(q35_wq, &q35->reset_work);
 }
 
+/* Nothing of any queue's goes to the card any more, until it is woken up. */
+void q35_device_park(struct q35_device *q35)
+{
+	mutex_lock(&q35->slots_lock);
+	for (u32 i = 0; i < q35->caps.queues; i++)
+		if (q35->queues[i])
+			q35_queue_park(q35->queues[i], Q35_PARK_RESET);
+	mutex_unlock(&q35->slots_lock);
+}
+
 /*
  * q35_device_sleep() - stop the card, all queues of which are parked
  *
- * Until q35_device_wake() nobody touches registers, page tables need no invalidation, and queues
- * may be destroyed, but not created.
+ * Until q35_device_wake() nobody touches registers or device memory, page tables need no
+ * invalidation, and queues may be destroyed, but not created.
  */
 void q35_device_sleep(struct q35_device *q35)
 {
@@ -265,20 +302,49 @@ void q35_device_sleep(struct q35_device *q35)
 		if (q35_device_reset_card(q35))
 			pci_clear_master(to_pci_dev(q35->drm.dev));
 	}
-	q35->asleep = true;
+	WRITE_ONCE(q35->asleep, true);
 	up_write(&q35->reset_sem);
+	q35_device_zap_mappings(q35);
 }
 
 /* q35_device_wake() - undo q35_device_sleep(); what was parked may run, if that was the reason */
 void q35_device_wake(struct q35_device *q35)
 {
 	down_write(&q35->reset_sem);
-	q35->asleep = false;
+	WRITE_ONCE(q35->asleep, false);
 	if (!q35->lost) {
 		q35_device_restart(q35);
 		q35_device_unpark(q35);
 	}
 	up_write(&q35->reset_sem);
+}
+
+/*
+ * q35_device_begin_memory() - the CPU may touch device memory, until q35_device_end_memory()
+ *
+ * In q35_pm_enter(). Waits while the card is reset by others. Return: 0 or -EINTR.
+ */
+int q35_device_begin_memory(struct q35_device *q35)
+{
+	down_read(&q35->reset_sem);
+	while (q35->asleep && !q35->lost) {
+		up_read(&q35->reset_sem);
+		if (msleep_interruptible(Q35_ASLEEP_POLL_MS))
+			return -EINTR;
+		down_read(&q35->reset_sem);
+	}
+	return 0;
+}
+
+void q35_device_end_memory(struct q35_device *q35)
+{
+	up_read(&q35->reset_sem);
+}
+
+/* Mappings of host memory go as well: there is one address_space, and they come back cheaply. */
+void q35_device_zap_mappings(struct q35_device *q35)
+{
+	unmap_mapping_range(q35->drm.anon_inode->i_mapping, 0, 0, 1);
 }
 
 static void q35_memory_fini(struct drm_device *drm, void *arg)
@@ -321,6 +387,7 @@ int q35_device_init(struct q35_device *q35)
 
 	init_rwsem(&q35->reset_sem);
 	INIT_WORK(&q35->reset_work, q35_device_reset_work);
+	q35_recovery_init(q35);
 	ret = drmm_mutex_init(&q35->drm, &q35->slots_lock);
 	if (ret)
 		return ret;
@@ -379,6 +446,7 @@ int q35_device_init(struct q35_device *q35)
  */
 void q35_device_remove(struct q35_device *q35)
 {
+	q35_recovery_fini(q35);
 	cancel_work_sync(&q35->reset_work);
 	q35_dump_fini(q35);
 

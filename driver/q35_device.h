@@ -94,6 +94,8 @@ struct q35_device {
 	struct work_struct reset_work;
 	bool lost; /* card reset failed; under reset_sem */
 	bool asleep; /* the card is stopped and forgets all but its memory; under reset_sem */
+	bool recovering; /* from reset_prepare() or error_detected() on; under the device lock */
+	struct delayed_work recovery_work; /* if that has no end */
 	struct q35_dump *dump;
 	struct q35_stats stats;
 };
@@ -141,9 +143,14 @@ int q35_poll(struct q35_device *q35, u32 reg, u32 mask, u32 want, u64 timeout_us
 
 int q35_device_init(struct q35_device *q35);
 void q35_device_remove(struct q35_device *q35);
+void q35_device_park(struct q35_device *q35);
 void q35_device_sleep(struct q35_device *q35);
 void q35_device_wake(struct q35_device *q35);
 void q35_device_request_reset(struct q35_device *q35);
+void q35_device_give_up(struct q35_device *q35);
+int q35_device_begin_memory(struct q35_device *q35);
+void q35_device_end_memory(struct q35_device *q35);
+void q35_device_zap_mappings(struct q35_device *q35);
 int q35_device_set_coalescing(struct q35_device *q35, u32 mask, u32 value);
 void q35_device_read_counters(struct q35_device *q35, u32 reg, u64 *counters);
 

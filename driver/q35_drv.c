@@ -7,8 +7,8 @@
  *
  * One file a concern: q35_device.c the card as a whole, q35_irq.c its interrupts, q35_gem.c
  * buffers, q35_vm.c address spaces over q35_mmu.c page tables, q35_queue.c rings and their death,
- * q35_job.c the scheduler's side of a submission, q35_submit.c user space's side, q35_pm.c sleep, and
- * here the DRM and PCI drivers and the ioctls that are only a few lines. What can be seen of it all
+ * q35_job.c the scheduler's side of a submission, q35_submit.c user space's side, q35_pm.c sleep,
+ * q35_recovery.c resets by others, and here the DRM and PCI drivers and the ioctls that are only a few lines. What can be seen of it all
  * is in q35_sysfs.c, q35_debugfs.c, q35_trace.h and q35_dump.h. The lock order is in q35_device.h.
  *
  * What user space submits is not parsed: jobs name device virtual addresses, and the card's MMU
@@ -33,6 +33,7 @@
 #include "q35_gem.h"
 #include "q35_pm.h"
 #include "q35_queue.h"
+#include "q35_recovery.h"
 #include "q35_submit.h"
 #include "q35_sysfs.h"
 #include "q35_vm.h"
@@ -436,6 +437,7 @@ static int q35_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return ret;
 	drm_info(&q35->drm, "%u queues, %u address spaces, %llu MiB of device memory\n",
 		 q35->caps.queues, q35->caps.vms, q35->caps.memory >> 20);
+	pci_save_state(pdev); /* for recovery */
 	q35_pm_init(q35);
 	return 0;
 }
@@ -466,6 +468,7 @@ static struct pci_driver q35_pci_driver = {
 	.remove = q35_remove,
 	.shutdown = q35_shutdown,
 	.dev_groups = q35_groups,
+	.err_handler = &q35_recovery_handlers,
 	.driver.pm = pm_ptr(&q35_pm_ops),
 };
 

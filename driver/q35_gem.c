@@ -176,6 +176,7 @@ static vm_fault_t q35_device_fault(struct vm_fault *vmf)
 	struct vm_area_struct *vma = vmf->vma;
 	struct drm_gem_object *obj = vma->vm_private_data;
 	struct q35_device *q35 = to_q35_device(obj->dev);
+	unsigned long start = vmf->address;
 	unsigned long end = min(ALIGN(vmf->address + 1, PMD_SIZE), vma->vm_end);
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 	u64 at = 0, contiguous = 0;
@@ -183,8 +184,14 @@ static vm_fault_t q35_device_fault(struct vm_fault *vmf)
 
 	if (q35_pm_enter(q35, &idx))
 		return VM_FAULT_SIGBUS;
+	/* No lock that a reset takes may be held over an allocation; so look before and after. */
+	if (READ_ONCE(q35->asleep)) {
+		ret = VM_FAULT_NOPAGE;
+		schedule_timeout_interruptible(1);
+		goto exit;
+	}
 
-	for (unsigned long address = vmf->address; address < end; address += PAGE_SIZE) {
+	for (unsigned long address = start; address < end; address += PAGE_SIZE) {
 		vm_fault_t one;
 
 		if (!contiguous)
@@ -192,13 +199,17 @@ static vm_fault_t q35_device_fault(struct vm_fault *vmf)
 		if (!contiguous)
 			break;
 		one = vmf_insert_pfn(vma, address, (q35->memory.bus + at) >> PAGE_SHIFT);
-		if (address == vmf->address)
+		if (address == start)
 			ret = one;
 		if (one != VM_FAULT_NOPAGE)
 			break;
 		at += PAGE_SIZE;
 		contiguous -= PAGE_SIZE;
 	}
+	smp_mb(); /* either this sees asleep, or q35_device_zap_mappings() what was inserted */
+	if (READ_ONCE(q35->asleep))
+		zap_vma_ptes(vma, start, end - start);
+exit:
 	q35_pm_exit(q35, idx);
 	return ret;
 }
@@ -237,7 +248,11 @@ static int q35_device_zero(struct q35_device *q35, struct q35_bo *bo)
 		void __iomem *at = q35->memory.cpu + q35_buddy_block_offset(block);
 
 		for (u64 done = 0; done < size && !ret; done += Q35_ZERO_CHUNK) {
+			ret = q35_device_begin_memory(q35);
+			if (ret)
+				break;
 			memset_io(at + done, 0, min_t(u64, size - done, Q35_ZERO_CHUNK));
+			q35_device_end_memory(q35);
 			cond_resched();
 			if (fatal_signal_pending(current))
 				ret = -EINTR;

@@ -20,7 +20,6 @@
  * would lose the memory and is ruled out. A card that turns out to have forgotten is reset.
  */
 #include <linux/jiffies.h>
-#include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/pm.h>
 #include <linux/pm_runtime.h>
@@ -98,8 +97,7 @@ static int q35_pm_runtime_suspend(struct device *dev)
 {
 	struct q35_device *q35 = dev_to_q35_device(dev);
 
-	/* Those of host memory as well: there is one address_space, and they come back cheaply. */
-	unmap_mapping_range(q35->drm.anon_inode->i_mapping, 0, 0, 1);
+	q35_device_zap_mappings(q35);
 	for (u32 i = 0; i < Q35_VECTORS; i++)
 		synchronize_irq(q35->irq[i]);
 	return 0;

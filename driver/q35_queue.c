@@ -306,8 +306,8 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 	down_read(&q35->reset_sem);
 
 	spin_lock_irqsave(&queue->lock, flags);
-	if (queue->cancel || !queue->writeback)
-		goto unlock; /* already failed, or gone */
+	if (queue->cancel || !queue->writeback || q35->asleep)
+		goto unlock; /* already failed, or gone, or not on the card at present */
 	wb = *queue->writeback;
 	if (wb.fault_code) {
 		index = le32_to_cpu(wb.fault_index);

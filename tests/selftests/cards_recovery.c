@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The whole card has to be reset for one client: what the others see of it. The card must have been
- * started with x-fault=reset-fails+hang-fill+slow, with which each job takes 100 ms.
+ * The whole card is reset with jobs in flight: because one client's queue cannot be, or by the PCI
+ * core, for which the shell command in $Q35_TRIGGER sees. The card must have been started
+ * with x-fault=reset-fails+hang-fill+slow, with which each job takes 100 ms.
  */
 #include "kselftest_harness.h"
 
@@ -43,47 +44,67 @@ static long card_resets(void)
 	return value;
 }
 
+#define LOG (BASE + MIB)
+
 /*
  * A chain in which no step may run twice after a later one has run: words move along, and are
  * logged. Of each batch i, from 1: log[i] = i, i - 1, i - 2.
  */
-TEST_F_TIMEOUT(recovery, innocent_jobs_run_exactly_as_without_it, 120)
+static int submit_chain(struct rig *rig, struct drm_q35_sync sync[BATCHES + 1])
 {
-	const uint64_t log = BASE + MIB;
+	unsigned int i;
+	int ret = 0;
+
+	memset(rig->mem, 0, RIG_SIZE);
+	for (i = 1; i <= BATCHES && !ret; i++) {
+		struct q35_hw_desc jobs[4] = {
+			copy_job(BASE + 8, BASE + 4, 4),
+			copy_job(BASE + 4, BASE, 4),
+			fill_job(BASE, 4, i),
+			copy_job(LOG + 16 * i, BASE, 12),
+		};
+
+		sync[i] = (struct drm_q35_sync){DRM_Q35_SYNC_SIGNAL, sync_create(rig->fd), 0};
+		ret = submit(rig->fd, rig->queue, jobs, 4, &sync[i], 1);
+	}
+	return ret;
+}
+
+/* How many of the chain's batches have not gone as they should. */
+static unsigned int check_chain(struct rig *rig, struct drm_q35_sync sync[BATCHES + 1])
+{
+	unsigned int i, wrong = 0;
+
+	for (i = 1; i <= BATCHES; i++) {
+		const uint32_t *at = rig->mem + (LOG - BASE + 16 * i) / 4;
+
+		if (sync_wait(rig->fd, sync[i].handle) || sync_status(rig->fd, sync[i].handle) ||
+		    at[0] != i || at[1] != i - 1 || at[2] != (i < 2 ? 0 : i - 2)) {
+			printf("# batch %u: status %d, %u %u %u\n", i,
+			       sync_status(rig->fd, sync[i].handle), at[0], at[1], at[2]);
+			wrong++;
+		}
+		drmSyncobjDestroy(rig->fd, sync[i].handle);
+	}
+	return wrong;
+}
+
+TEST_F_TIMEOUT(recovery, innocent_jobs_run_exactly_as_without_it, 240)
+{
 	struct drm_q35_sync sync[BATCHES + 1];
 	struct drm_q35_queue_state state;
 	struct q35_hw_desc hang = hang_job();
 	struct drm_q35_perf_query perf;
 	long before = card_resets();
-	unsigned int i;
 
-	for (i = 1; i <= BATCHES; i++) {
-		struct q35_hw_desc jobs[4] = {
-			copy_job(BASE + 8, BASE + 4, 4),
-			copy_job(BASE + 4, BASE, 4),
-			fill_job(BASE, 4, i),
-			copy_job(log + 16 * i, BASE, 12),
-		};
-
-		sync[i] = (struct drm_q35_sync){DRM_Q35_SYNC_SIGNAL, sync_create(self->innocent.fd),
-						0};
-		ASSERT_EQ(0, submit(self->innocent.fd, self->innocent.queue, jobs, 4, &sync[i], 1));
-	}
+	ASSERT_EQ(0, submit_chain(&self->innocent, sync));
 	EXPECT_EQ(-EIO, run(self->guilty.fd, self->guilty.queue, &hang, 1));
 	EXPECT_EQ(before + 1, card_resets());
 	ASSERT_EQ(0, queue_state(self->guilty.fd, self->guilty.queue, &state));
 	EXPECT_EQ(DRM_Q35_QUEUE_HANG, state.status);
 	EXPECT_EQ(1, sync_status(self->innocent.fd, sync[BATCHES].handle)); /* still at it */
 
-	for (i = 1; i <= BATCHES; i++) {
-		uint32_t *at = self->innocent.mem + (MIB + 16 * i) / 4;
-
-		ASSERT_EQ(0, sync_wait(self->innocent.fd, sync[i].handle));
-		EXPECT_EQ(0, sync_status(self->innocent.fd, sync[i].handle));
-		EXPECT_EQ(i, at[0]);
-		EXPECT_EQ(i - 1, at[1]);
-		EXPECT_EQ(i < 2 ? 0 : i - 2, at[2]);
-	}
+	EXPECT_EQ(0, check_chain(&self->innocent, sync));
 	ASSERT_EQ(0, queue_state(self->innocent.fd, self->innocent.queue, &state));
 	EXPECT_EQ(DRM_Q35_QUEUE_OK, state.status);
 	ASSERT_EQ(0, perf_query(self->innocent.fd, self->innocent.queue, &perf));
@@ -117,7 +138,7 @@ static struct q35_hw_desc in_place_job(void)
 	};
 }
 
-TEST_F_TIMEOUT(recovery, a_queue_that_cannot_repeat_is_lost_from_there_on, 120)
+TEST_F_TIMEOUT(recovery, a_queue_that_cannot_repeat_is_lost_from_there_on, 240)
 {
 	struct q35_hw_desc job = in_place_job(), hang = hang_job();
 	struct drm_q35_sync sync[BATCHES + 20];
@@ -147,6 +168,65 @@ TEST_F_TIMEOUT(recovery, a_queue_that_cannot_repeat_is_lost_from_there_on, 120)
 	EXPECT_GT(jobs, complete);
 	EXPECT_EQ(complete, state.submission);
 	EXPECT_EQ(-EIO, submit(self->innocent.fd, self->innocent.queue, &job, 1, NULL, 0));
+}
+
+FIXTURE(reset)
+{
+	struct rig rig;
+	uint32_t bo;
+	volatile uint32_t *mem; /* 4 MiB of device memory, at 4 GiB for the card */
+};
+
+FIXTURE_SETUP(reset)
+{
+	unsigned int i;
+
+	ASSERT_NE(NULL, getenv("Q35_TRIGGER"));
+	ASSERT_EQ(0, rig_open(&self->rig, 2000));
+	ASSERT_EQ(0, bo_create(self->rig.fd, 4 * MIB, DRM_Q35_BO_DEVICE, &self->bo));
+	ASSERT_EQ(0, map_at(self->rig.fd, self->rig.vm, 0, self->bo, 0, 4 * GIB, 4 * MIB));
+	self->mem = bo_map(self->rig.fd, self->bo, 4 * MIB);
+	ASSERT_NE(MAP_FAILED, self->mem);
+	for (i = 0; i < MIB; i += 1024)
+		self->mem[i] = i;
+}
+
+FIXTURE_TEARDOWN(reset)
+{
+	munmap((void *)self->mem, 4 * MIB);
+	rig_close(&self->rig);
+}
+
+TEST_F_TIMEOUT(reset, with_jobs_in_flight_is_hidden_from_them, 240)
+{
+	struct drm_q35_sync sync[BATCHES + 1];
+	struct drm_q35_queue_state state;
+	unsigned int i;
+
+	ASSERT_EQ(0, submit_chain(&self->rig, sync));
+	usleep(350000);
+	ASSERT_EQ(0, system(getenv("Q35_TRIGGER")));
+	EXPECT_EQ(1, sync_status(self->rig.fd, sync[BATCHES].handle)); /* still at it */
+	EXPECT_EQ(0, check_chain(&self->rig, sync));
+	ASSERT_EQ(0, queue_state(self->rig.fd, self->rig.queue, &state));
+	EXPECT_EQ(DRM_Q35_QUEUE_OK, state.status);
+	for (i = 0; i < MIB; i += 1024)
+		ASSERT_EQ(i, self->mem[i]);
+}
+
+TEST_F_TIMEOUT(reset, of_an_idle_card_keeps_it_working, 240)
+{
+	struct q35_hw_desc job = copy_job(BASE, 4 * GIB + MIB, 64);
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		usleep(i * 1500000); /* the second time it sleeps */
+		ASSERT_EQ(0, system(getenv("Q35_TRIGGER")));
+		self->rig.mem[0] = 0;
+		ASSERT_EQ(0, run(self->rig.fd, self->rig.queue, &job, 1));
+		EXPECT_EQ(MIB / 4, self->rig.mem[0]);
+		EXPECT_EQ(1024, self->mem[1024]);
+	}
 }
 
 TEST_HARNESS_MAIN

@@ -8,6 +8,7 @@
 #
 #	-f FILE[:PATH]	put FILE (or directory) there in the guest, as /FILE's name if no PATH; repeatable
 #	-o DIRECTORY	where the guest's /out goes to, and console.txt [build/vm/out]
+#	-d DEVICE	of QEMU's, with its properties, beside the cards; repeatable
 #	-c PROPERTIES	of the card, such as vram=256M; -c none: no card; repeatable: several cards
 #	-n		don't load the driver; the guest's /lib/q35/load does
 #	-s CPUS		[2]
@@ -28,11 +29,12 @@ for_kernel=${Q35_KERNEL:-$build}
 eval "$(sed -n 's/^\(KERNEL_[A-Z]*\) := \(.*\)/\1=\2/p' "$for_kernel/setup.mk")"
 kernel=$KERNEL_ROOT/boot/vmlinuz-$KERNEL_RELEASE
 
-files=() cards=() append='' smp=2 memory=2G limit=600 interactive='' monitor='' out=$build/vm/out
-while getopts f:o:c:ns:m:t:k:qi option; do
+files=() devices=() cards=() append='' smp=2 memory=2G limit=600 interactive='' monitor='' out=$build/vm/out
+while getopts f:o:d:c:ns:m:t:k:qi option; do
 	case $option in
 	f) files+=("$OPTARG") ;;
 	o) out=$OPTARG ;;
+	d) devices+=(-device "$OPTARG") ;;
 	c) cards+=("$OPTARG") ;;
 	n) append+=' q35_load=no' ;;
 	s) smp=$OPTARG ;;
@@ -100,6 +102,7 @@ arguments=(
 )
 [ ! -w /dev/kvm ] || arguments+=(-accel kvm)
 arguments+=(-accel tcg)
+arguments+=("${devices[@]}")
 [ ${#cards[@]} != 0 ] || cards=('')
 for card in "${cards[@]}"; do
 	[ "$card" = none ] || [ ! -e "$build/q35-accel.so" ] ||
