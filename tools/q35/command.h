@@ -18,6 +18,7 @@ int command_quantize(int argc, char **argv);
 int command_generate(int argc, char **argv);
 int command_perplexity(int argc, char **argv);
 int command_info(int argc, char **argv);
+int command_dump(int argc, char **argv);
 int command_project(int argc, char **argv);
 
 /* One line on stderr, "q35: " in front; returns FAILED. */

@@ -45,6 +45,7 @@ static const struct {
 	{"perplexity", command_perplexity, "how well a quantized model predicts a text"},
 	{"project", command_project, "what cards of given parameters would make of large models"},
 	{"info", command_info, "list what is in a model file, or what a card offers"},
+	{"dump", command_dump, "say what the driver recorded of a failure"},
 	{"bench", command_bench, "measure quality and speed beside peers, on this machine"},
 };
 
