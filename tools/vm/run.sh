@@ -16,6 +16,7 @@
 #	-t SECONDS	before the guest is given up [600]
 #	-k ARGUMENTS	more for the kernel's command line
 #	-q		QEMU's monitor in the guest: QMP at the virtio port named q35.monitor
+#	-Q SCRIPT	run it on the host beside the guest, for QMP, see below
 #	-i		a shell on the console instead of a command
 #
 # COMMAND is a line of sh, run as root. KVM is used where it works. The kernel and its modules are those
@@ -29,8 +30,8 @@ for_kernel=${Q35_KERNEL:-$build}
 eval "$(sed -n 's/^\(KERNEL_[A-Z]*\) := \(.*\)/\1=\2/p' "$for_kernel/setup.mk")"
 kernel=$KERNEL_ROOT/boot/vmlinuz-$KERNEL_RELEASE
 
-files=() devices=() cards=() append='' smp=2 memory=2G limit=600 interactive='' monitor='' out=$build/vm/out
-while getopts f:o:d:c:ns:m:t:k:qi option; do
+files=() devices=() cards=() append='' smp=2 memory=2G limit=600 interactive='' monitor='' script='' out=$build/vm/out
+while getopts f:o:d:c:ns:m:t:k:qQ:i option; do
 	case $option in
 	f) files+=("$OPTARG") ;;
 	o) out=$OPTARG ;;
@@ -42,6 +43,7 @@ while getopts f:o:d:c:ns:m:t:k:qi option; do
 	t) limit=$OPTARG ;;
 	k) append+=" $OPTARG" ;;
 	q) monitor=1 ;;
+	Q) script=$OPTARG ;;
 	i) interactive=1 append+=' q35_shell=yes' ;;
 	*) sed -n '/^#	tools/,/^#$/p' "$0" >&2; exit 2 ;;
 	esac
@@ -126,17 +128,52 @@ if [ "$interactive" ]; then
 	limit=0
 	echo "Booting; leave with 'exit' or Ctrl-A X."
 else
-	arguments+=(-serial "file:$out/console.txt" -chardev file,id=output,path=/dev/stdout
+	arguments+=(-chardev "file,id=console,path=$out/console.txt,append=on" -serial chardev:console
+		-chardev file,id=output,path=/dev/stdout
 		-device virtserialport,chardev=output,name=q35.output)
 fi
 
-run_qemu() { timeout --foreground -k 5 "$limit" "$qemu" "${arguments[@]}" -append "$append"; }
+# The script talks QMP through the pipes $Q35_QMP.in and .out, and to the guest's $control through
+# $Q35_CONTROL.in and .out. A drive holds snapshots. When QEMU has left and there is a file
+# $Q35_STATE, the machine goes on from that in another QEMU. If the script fails, so does the run.
+if [ "$script" ]; then
+	export Q35_QMP=$work/qmp Q35_CONTROL=$work/control Q35_STATE=$work/state
+	mkfifo "$Q35_QMP".{in,out} "$Q35_CONTROL".{in,out}
+	truncate -s 1M "$work/snapshots"
+	arguments+=(-chardev "pipe,id=qmp,path=$Q35_QMP" -mon chardev=qmp,mode=control
+		-chardev "pipe,id=control,path=$Q35_CONTROL"
+		-device virtserialport,chardev=control,name=q35.control
+		-drive "if=none,id=snapshots,format=raw,snapshot=on,file=$work/snapshots")
+fi
+
+run_qemu() {
+	timeout --foreground -k 5 "$limit" "$qemu" "${arguments[@]}" -append "$append" "$@" || return
+	if [ "$script" ] && [ -e "$Q35_STATE" ]; then
+		mv "$Q35_STATE" "$work/incoming"
+		run_qemu -incoming "file:$work/incoming"
+	fi
+}
+
 status=0
 if [ "$interactive" ]; then
 	run_qemu || status=$?
 else
+	if [ "$script" ]; then
+		"$top/$script" >"$out/script.txt" 2>&1 </dev/null &
+		beside=$!
+	fi
 	# The pipe, because QEMU opens /dev/stdout anew, which would truncate a file.
 	run_qemu </dev/null | cat || status=${PIPESTATUS[0]}
+fi
+if [ "$script" ]; then
+	kill "$beside" 2>/dev/null && sleep 0.1
+	script_status=0
+	wait "$beside" || script_status=$?
+	if [ $script_status != 0 ]; then
+		echo "vm: $script ended with status $script_status" >&2
+		tail -n 25 "$out/script.txt" >&2
+		exit 125
+	fi
 fi
 tar -C "$out" -xf "$work/files.tar" 2>/dev/null || true
 if [ $((status % 2)) = 1 ] && [ $status -ge 33 ]; then
