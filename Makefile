@@ -119,7 +119,7 @@ $(B)/q35-bench: $(BENCH_OBJECTS) $(ASIC_OBJECTS) $(B)/libq35.a
 	$(call say,LD,$@)
 	$(QUIET)$(CC) -pthread $^ -o $@ $(LIB_LIBS)
 
-bench: $(B)/q35-bench
+bench: guest $(B)/q35-bench
 	@Q35_BUILD=$(abspath $(B)) tools/bench/run.sh
 
 $(B)/figures-data: $(call objects,obj,tools/figures/data.c) $(B)/libq35.a

@@ -2,18 +2,25 @@
 # SPDX-License-Identifier: MIT
 #
 # A guest's token rate on the card beside the same guest's CPU backend, one after the other several
-# times over in one boot; each median is a row. The model is the demonstration model.
+# times over in one boot: the medians. The model is the demonstration model; `make guest` has built
+# what it takes.
 #
-#	tools/bench/guest.sh [FILE]	prints the table; the rows as JSON into FILE as well
+#	tools/bench/guest.sh [-o FILE]	table and JSON as of q35-bench
 #
-# What `make guest` builds must be there. $Q35_TOKENS changes how long each text is.
+# $Q35_TOKENS changes how long each text is.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 build=${Q35_BUILD:-$PWD/build}
 model=tools/model/kjv.gguf
-output=${1:-}
 rounds=5
+output=
+if [ $# = 2 ] && [ "$1" = -o ]; then
+	output=$2
+elif [ $# != 0 ]; then
+	sed -n '/^#	tools/s/^#	/usage: /p' "$0" >&2
+	exit 2
+fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/q35-guest-bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
@@ -22,9 +29,33 @@ fail() {
 	exit 1
 }
 
+# Adds to table and JSON; of the peer name and value, both empty if there is none.
+row() { # NAME VALUE UNIT PEER VALUE
+	awk -v name="$1" -v value="$2" -v unit="$3" -v peer="$4" -v other="$5" -v json="$work/json" 'BEGIN {
+		ratio = peer == "" ? "" : value / other
+		printf "| %s | %.4g | %s | %s | %s | %s | | |\n", name, value, unit, peer,
+			peer == "" ? "" : sprintf("%.4g", other), peer == "" ? "" : sprintf("%.4g", ratio)
+		printf "  {\n    \"name\": \"%s\",\n    \"value\": %.9g,\n    \"unit\": \"%s\",\n", name, value, unit >json
+		printf "    \"peer\": %s,\n", peer == "" ? "null" : "\"" peer "\"" >json
+		printf "    \"peer_value\": %s,\n", peer == "" ? "null" : sprintf("%.9g", other) >json
+		printf "    \"ratio\": %s,\n", peer == "" ? "null" : sprintf("%.9g", ratio) >json
+		printf "    \"limit\": null,\n    \"limit_share\": null\n  }" >json
+	}' >>"$work/table"
+	printf '%s' "${rows:+,
+}" >>"$work/rows"
+	cat "$work/json" >>"$work/rows"
+	rows=some
+}
+
+load() { # WHEN
+	row "load average of the machine ($(nproc) processors), $1" "$(cut -d' ' -f1 /proc/loadavg)" processes '' ''
+}
+
 under=TCG
 [ ! -w /dev/kvm ] || under=KVM
 
+rows=
+load before
 "$build/q35" quantize --format t8 "$model" -o "$work/model.gguf" >"$work/log" 2>&1 ||
 	fail "$model could not be quantized: $(cat "$work/log")"
 tools/vm/run.sh -t 900 -o "$work/out" -f "$work/model.gguf:model.gguf" -- "
@@ -44,21 +75,17 @@ cpu=$(median cpu)
 if [ -z "$card" ] || [ -z "$cpu" ]; then
 	fail "the guest has not told its rates: $(cat "$work/log")"
 fi
+row "demonstration model in a guest under $under, on the card" "$card" tokens/s \
+	"CPU backend in the same guest" "$cpu"
+load after
 
-# As q35-bench has them.
-awk -v name="demonstration model, guest under $under: text on the card" -v card="$card" -v cpu="$cpu" \
-	-v json="$work/json" 'BEGIN {
-	peer = "CPU backend in the same guest"
-	printf "## A guest with the card\n\n"
-	printf "| | value | unit | peer | peer'\''s value | ratio | limit | of the limit |\n"
-	printf "|---|---|---|---|---|---|---|---|\n"
-	printf "| %s | %.4g | tokens/s | %s | %.4g | %.4g | | |\n\n", name, card, peer, cpu, card / cpu
-	printf "[\n  {\n    \"name\": \"%s\",\n    \"value\": %.9g,\n    \"unit\": \"tokens/s\",\n", name, card >json
-	printf "    \"peer\": \"%s\",\n    \"peer_value\": %.9g,\n    \"ratio\": %.9g,\n", peer, cpu, card / cpu >json
-	printf "    \"limit\": null,\n    \"limit_share\": null\n  }\n]\n" >json
-}'
+printf '## A guest with the card\n\n'
+echo "| | value | unit | peer | peer's value | ratio | limit | of the limit |"
+echo '|---|---|---|---|---|---|---|---|'
+cat "$work/table"
+echo
 if [ "$output" ]; then
-	cp "$work/json" "$output.new"
+	printf '[\n%s\n]\n' "$(cat "$work/rows")" >"$output.new"
 	mv "$output.new" "$output"
 	echo "JSON: $output"
 fi

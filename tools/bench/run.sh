@@ -25,11 +25,11 @@ peer() { # NAME [ISA]: what --ggml wants, or nothing
 	fi
 }
 
-run() { # NAME OPTION…
+add() { # NAME COMMAND…, which takes -o FILE
 	local name=$1
 	shift
 	say "$name"
-	if "$build/q35-bench" "${name%%-*}" -o "$out/$name.json" "$@" >"$out/$name.md"; then
+	if "$@" -o "$out/$name.json" >"$out/$name.md"; then
 		grep -v '^JSON: ' "$out/$name.md" >>"$new"
 	else
 		say "$name failed"
@@ -37,6 +37,10 @@ run() { # NAME OPTION…
 		status=1
 	fi
 	rm "$out/$name.md"
+}
+
+run() { # NAME OPTION…
+	add "$1" "$build/q35-bench" "${1%%-*}" "${@:2}"
 }
 
 machine() {
@@ -76,6 +80,7 @@ Q35_ISA=avx2 run gemv-avx2 ${ggml_avx2:+"$ggml_avx2"} "$@"
 run gemm ${ggml:+"$ggml"} "$@"
 run engine "$@"
 run quantize --large "$@"
+add guest tools/bench/guest.sh
 mv "$new" "$out/report.md"
 say "all tables are in $out/report.md"
 exit $status
