@@ -119,7 +119,12 @@ $(B)/q35-bench: $(BENCH_OBJECTS) $(ASIC_OBJECTS) $(B)/libq35.a
 	$(call say,LD,$@)
 	$(QUIET)$(CC) -pthread $^ -o $@ $(LIB_LIBS)
 
-bench: guest $(B)/q35-bench
+$(B)/vm/latency: $(call objects,obj,tools/bench/guest/latency.c)
+	@mkdir -p $(@D)
+	$(QUIET)$(CC) -pthread $^ -o $@ $(LIB_LIBS)
+$(call objects,obj,tools/bench/guest/latency.c): FLAGS = -Itests/selftests
+
+bench: guest $(B)/q35-bench $(B)/vm/latency
 	@Q35_BUILD=$(abspath $(B)) tools/bench/run.sh
 
 $(B)/figures-data: $(call objects,obj,tools/figures/data.c) $(B)/libq35.a
@@ -215,7 +220,7 @@ KERNEL := 6.12
 sanitizers: FORCE
 	@mkdir -p $(B)/sanitizers-$(KERNEL)
 	@tools/vm/sanitizers.sh $(KERNEL) $(B)/sanitizers-$(KERNEL)/setup.mk
-	@env -u MAKEFLAGS $(MAKE) K=$(B)/sanitizers-$(KERNEL) \
+	@env -u MAKEFLAGS $(MAKE) --no-print-directory K=$(B)/sanitizers-$(KERNEL) \
 		$$(sed -n 's/ := /=/p' $(B)/sanitizers-$(KERNEL)/setup.mk) \
 		guest $(B)/kselftest/install/run_kselftest.sh
 

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# A guest's token rate on the card beside the same guest's CPU backend, one after the other several
-# times over in one boot: the medians. The model is the demonstration model; `make guest` has built
-# what it takes.
+# What a submission costs a guest beside a round trip of its threads (guest/latency.c), and its token
+# rate on the card beside the same guest's CPU backend, one after the other several times over in one
+# boot: the medians. The model is the demonstration model; `make bench` has built what it takes.
 #
 #	tools/bench/guest.sh [-o FILE]	table and JSON as of q35-bench
 #
@@ -58,7 +58,9 @@ rows=
 load before
 "$build/q35" quantize --format t8 "$model" -o "$work/model.gguf" >"$work/log" 2>&1 ||
 	fail "$model could not be quantized: $(cat "$work/log")"
-tools/vm/run.sh -t 900 -o "$work/out" -f "$work/model.gguf:model.gguf" -- "
+tools/vm/run.sh -t 900 -o "$work/out" -f "$work/model.gguf:model.gguf" \
+	-f "$build/vm/latency:latency" -- "
+	/latency | sed 's/^/latency /' || exit 1
 	for round in \$(seq $rounds); do
 		for device in /dev/accel/accel0 cpu; do
 			q35 generate /model.gguf -d \$device -p 'In the beginning' -n ${Q35_TOKENS:-60} \
@@ -66,6 +68,11 @@ tools/vm/run.sh -t 900 -o "$work/out" -f "$work/model.gguf:model.gguf" -- "
 			echo \"rate \$device \$(sed -n 's/.*\"generated_tokens_per_second\": //p' /result)\"
 		done
 	done" >"$work/log" || fail "the guest failed: $(tail -n 5 "$work/log")"
+
+while IFS='|' read -r name value unit peer other; do
+	row "$name" "$value" "$unit" "$peer" "$other"
+done < <(sed -n 's/\r$//; s/^latency //p' "$work/log")
+grep -q '^latency ' "$work/log" || fail "the guest has not told its latency: $(cat "$work/log")"
 
 median() { # DEVICE
 	sed -n "s|^rate $1 \([0-9.e+-]*\),*\r*$|\1|p" "$work/log" | sort -g | sed -n "$(((rounds + 1) / 2))p"
