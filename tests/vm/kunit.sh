@@ -3,7 +3,7 @@
 # In a guest whose kernel has KUnit, q35.ko has tests of its own; they ran as it was loaded. This says
 # how each of them ended. KTAP.
 # sanitizers: only
-# vm: -c none
+# vm: -c none -k kunit.enable=1
 
 results=$(cat /sys/kernel/debug/kunit/q35_*/results)
 echo "$results" | sed 's/^/# /'
