@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "card.h"
+#include "bare_card.h"
 #include "device.h"
 #include "numbers.h"
 #include "race.h"
@@ -18,6 +18,7 @@
 
 #define SECONDS 4.0
 #define SIXTEENTH 0x2c00 /* fp16 */
+#define MEMORY_MAX CARD_SYSTEM_VA /* there begins what is not memory */
 #define CARD "card's engine"
 #define CPU "CPU backend"
 
@@ -44,7 +45,7 @@ static struct q35_hw_desc product(const struct bench *b, uint64_t memory, uint64
 		.op = Q35_OP_GEMM,
 		.gemm = {.x_va = system,
 			 .tiles_va = memory + b->weights_at + turn % places * size,
-			 .meta_va = memory + 512,
+			 .meta_va = memory + Q35_CODEBOOK_BYTES,
 			 .codebook_va = memory,
 			 .y_va = system + b->x_size + y_at,
 			 .m = s->m,
@@ -157,7 +158,7 @@ static int open_memory(struct bench *b, const struct options *options, const str
 		       size_t count, uint32_t rows)
 {
 	struct q35_weights format;
-	uint64_t widest = 0, meta = 0, weights = 0;
+	uint64_t widest = 0, meta = 0, weights = 0, wanted;
 	size_t i;
 
 	for (i = 0; i < count; i++) {
@@ -170,9 +171,10 @@ static int open_memory(struct bench *b, const struct options *options, const str
 			       : meta;
 	}
 	b->weights_at = Q35_CODEBOOK_BYTES + meta;
-	b->memory_size = 2u << 20;
-	while (b->memory_size < working_set(options) ||
-	       b->memory_size < b->weights_at + weights + 64)
+	wanted = b->weights_at + weights + 64;
+	if (wanted < working_set(options))
+		wanted = working_set(options);
+	for (b->memory_size = 2u << 20; b->memory_size < wanted && b->memory_size < MEMORY_MAX;)
 		b->memory_size *= 2;
 	b->system_size = (sizeof(float) * rows * 2 * widest + 4095) / 4096 * 4096;
 	b->memory = map_memory(b->memory_size);
@@ -195,8 +197,9 @@ static int run(struct bench *b, const struct options *options)
 	static const uint32_t rows[] = {1, 32, 128};
 	const struct shape *shapes = options->shape.n ? &options->shape : usual;
 	const size_t count = options->shape.n ? 1 : 2;
-	const unsigned int cpus = online_cpus();
-	const unsigned int threads = options->threads ? options->threads : cpus < 2 ? cpus : 2;
+	const unsigned int most = options->threads ? options->threads : 2;
+	/* More than processors, the CPU backend does not take. */
+	const unsigned int threads = most < online_cpus() ? most : online_cpus();
 	const double seconds = options->seconds > 0 ? options->seconds : SECONDS;
 	struct setting s;
 	size_t i, m;
@@ -208,7 +211,8 @@ static int run(struct bench *b, const struct options *options)
 	for (i = 0; i < count; i++)
 		for (m = 0; m < 3; m++)
 			for (s = (struct setting){rows[m], shapes[i].n, shapes[i].k, 1};
-			     s.threads <= threads; s.threads *= 2) {
+			     s.threads <= threads && s.threads <= CARD_THREADS_MAX;
+			     s.threads *= 2) {
 				ret = run_setting(b, &s, seconds);
 				if (ret)
 					return ret;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "card.h"
+#include "bare_card.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -151,6 +151,8 @@ static void start(struct card *c, uint64_t memory_size)
 	write_pair(c, queue + Q35_QREG_WRITEBACK_LO, writeback & Q35_PTE_FRAME);
 	q35_asic_write(&c->asic, queue + Q35_QREG_CONTROL, Q35_QCONTROL_ENABLE);
 }
+
+_Static_assert(CARD_THREADS_MAX == Q35_THREADS_MAX, "as many as the card has room for");
 
 struct card *card_create(void *memory, uint64_t memory_size, void *system, uint64_t system_size,
 			 unsigned int threads)

@@ -4,8 +4,8 @@
  * tests/device/card.h has it, but of the size that a benchmark wants and without anything to be
  * tested for.
  */
-#ifndef BENCH_CARD_H
-#define BENCH_CARD_H
+#ifndef BARE_CARD_H
+#define BARE_CARD_H
 
 #include <stdint.h>
 
@@ -14,7 +14,8 @@
 struct card;
 
 #define CARD_MEMORY_VA 0 /* device memory, in pages of 2 MiB */
-#define CARD_SYSTEM_VA (64ull << 30) /* system memory, in pages of 4 KiB, no two adjacent */
+#define CARD_SYSTEM_VA (64ull << 30) /* system memory, in pages of 4 KiB */
+#define CARD_THREADS_MAX 64
 
 /*
  * memory: a power of two from 2 MiB up; system: a multiple of 4 KiB. All of it is the caller's. NULL,
@@ -27,4 +28,4 @@ void card_destroy(struct card *card);
 /* Executes a descriptor and returns when the card's interrupt says so. DONE or FAILED. */
 int card_run(struct card *card, const struct q35_hw_desc *desc);
 
-#endif /* BENCH_CARD_H */
+#endif /* BARE_CARD_H */
