@@ -40,6 +40,12 @@
 #define q35_buddy_block_size drm_buddy_block_size
 #endif
 
+#ifdef Q35_HAVE_ZAP_SPECIAL_VMA_RANGE
+#define q35_zap_vma_range zap_special_vma_range
+#else
+#define q35_zap_vma_range zap_vma_ptes
+#endif
+
 /* One entity, no priorities: the card has them. */
 static inline int q35_sched_init(struct drm_gpu_scheduler *sched,
 				 const struct drm_sched_backend_ops *ops, u32 credits, long timeout,

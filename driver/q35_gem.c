@@ -208,7 +208,7 @@ static vm_fault_t q35_device_fault(struct vm_fault *vmf)
 	}
 	smp_mb(); /* either this sees asleep, or q35_device_zap_mappings() what was inserted */
 	if (READ_ONCE(q35->asleep))
-		zap_vma_ptes(vma, start, end - start);
+		q35_zap_vma_range(vma, start, end - start);
 exit:
 	q35_pm_exit(q35, idx);
 	return ret;

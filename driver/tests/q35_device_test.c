@@ -119,6 +119,7 @@ static void q35_cap_describe(const struct q35_cap *cap, char *text)
 {
 	strscpy(text, cap->name, KUNIT_PARAM_DESC_SIZE);
 }
+
 KUNIT_ARRAY_PARAM(q35_bad_cap, q35_bad_caps, q35_cap_describe);
 
 static void q35_caps_test_bad(struct kunit *test)
@@ -144,4 +145,5 @@ static struct kunit_suite q35_device_suite = {
 	.name = "q35_device",
 	.test_cases = q35_device_cases,
 };
+
 kunit_test_suite(q35_device_suite);

@@ -68,18 +68,22 @@ static void q35_mmu_test_unmap(struct kunit *test, u64 va, u64 size)
 	q35_mmu_drop_reserved(mmu);
 }
 
-#define EXPECT_AT(test, va, where) \
-	KUNIT_EXPECT_EQ(test, (u64)(where), q35_mmu_translate((test)->priv, va))
+static void q35_mmu_expect(struct kunit *test, u64 va, u64 where)
+{
+	u64 found = q35_mmu_translate(test->priv, va);
+
+	KUNIT_EXPECT_EQ_MSG(test, where, found, "at %#llx", va);
+}
 
 static void q35_mmu_test_page(struct kunit *test)
 {
 	u64 leaf = Q35_PTE_VALID | Q35_PTE_LEAF;
 
-	EXPECT_AT(test, TEST_VA, TEST_NOWHERE);
+	q35_mmu_expect(test, TEST_VA, TEST_NOWHERE);
 	q35_mmu_test_map(test, TEST_VA, TEST_FRAME, PAGE_SIZE, Q35_PTE_WRITABLE | Q35_PTE_LOCAL);
-	EXPECT_AT(test, TEST_VA, TEST_FRAME | leaf | Q35_PTE_WRITABLE | Q35_PTE_LOCAL);
-	EXPECT_AT(test, TEST_VA + PAGE_SIZE, TEST_NOWHERE);
-	EXPECT_AT(test, TEST_VA - PAGE_SIZE, TEST_NOWHERE);
+	q35_mmu_expect(test, TEST_VA, TEST_FRAME | leaf | Q35_PTE_WRITABLE | Q35_PTE_LOCAL);
+	q35_mmu_expect(test, TEST_VA + PAGE_SIZE, TEST_NOWHERE);
+	q35_mmu_expect(test, TEST_VA - PAGE_SIZE, TEST_NOWHERE);
 	KUNIT_EXPECT_EQ(test, 3, q35_mmu_depth(test->priv, TEST_VA));
 }
 
@@ -102,7 +106,7 @@ static void q35_mmu_test_large_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, q35_mmu_depth(mmu, TEST_VA + 4 * SZ_2M));
 	KUNIT_EXPECT_EQ(test, 2, q35_mmu_depth(mmu, TEST_VA + 5 * SZ_2M));
 	KUNIT_EXPECT_EQ(test, 3, q35_mmu_depth(mmu, TEST_VA + 6 * SZ_2M));
-	EXPECT_AT(test, TEST_VA + 6 * SZ_2M + PAGE_SIZE, TEST_NOWHERE);
+	q35_mmu_expect(test, TEST_VA + 6 * SZ_2M + PAGE_SIZE, TEST_NOWHERE);
 }
 
 static void q35_mmu_test_split(struct kunit *test)
@@ -113,7 +117,7 @@ static void q35_mmu_test_split(struct kunit *test)
 	q35_mmu_test_map(test, TEST_VA, TEST_FRAME, SZ_2M, Q35_PTE_WRITABLE);
 	q35_mmu_test_unmap(test, TEST_VA + hole, PAGE_SIZE);
 	for (u64 at = 0; at < SZ_2M; at += PAGE_SIZE)
-		EXPECT_AT(test, TEST_VA + at, at == hole ? TEST_NOWHERE : leaf + at);
+		q35_mmu_expect(test, TEST_VA + at, at == hole ? TEST_NOWHERE : leaf + at);
 }
 
 /* Tables that are replaced or have become empty are kept until the card has forgotten them. */
@@ -131,7 +135,7 @@ static void q35_mmu_test_burial(struct kunit *test)
 	q35_mmu_test_unmap(test, TEST_VA, SZ_2M);
 	KUNIT_EXPECT_TRUE(test, list_is_singular(&mmu->dead)); /* the directory */
 	KUNIT_EXPECT_EQ(test, 0, mmu->root->used);
-	EXPECT_AT(test, TEST_VA, TEST_NOWHERE);
+	q35_mmu_expect(test, TEST_VA, TEST_NOWHERE);
 }
 
 /* A change that is given up has changed nothing. */
@@ -155,12 +159,12 @@ static void q35_mmu_test_last_page(struct kunit *test)
 	u64 end = BIT_ULL(Q35_VA_BITS);
 
 	q35_mmu_test_map(test, end - PAGE_SIZE, TEST_FRAME, PAGE_SIZE, 0);
-	EXPECT_AT(test, end - PAGE_SIZE, TEST_FRAME | Q35_PTE_VALID | Q35_PTE_LEAF);
+	q35_mmu_expect(test, end - PAGE_SIZE, TEST_FRAME | Q35_PTE_VALID | Q35_PTE_LEAF);
 	KUNIT_EXPECT_EQ(test, 0, q35_mmu_depth(test->priv, end));
 	KUNIT_EXPECT_EQ(test, 0, q35_mmu_depth(test->priv, U64_MAX));
-	EXPECT_AT(test, 0, TEST_NOWHERE);
+	q35_mmu_expect(test, 0, TEST_NOWHERE);
 	q35_mmu_test_unmap(test, 0, end);
-	EXPECT_AT(test, end - PAGE_SIZE, TEST_NOWHERE);
+	q35_mmu_expect(test, end - PAGE_SIZE, TEST_NOWHERE);
 }
 
 /* Any sequence of changes, around a border of directories, compared with an array. */
@@ -225,4 +229,5 @@ static struct kunit_suite q35_mmu_suite = {
 	.exit = q35_mmu_test_exit,
 	.test_cases = q35_mmu_cases,
 };
+
 kunit_test_suite(q35_mmu_suite);

@@ -312,4 +312,5 @@ static struct kunit_suite q35_queue_suite = {
 	.exit = q35_queue_test_exit,
 	.test_cases = q35_queue_cases,
 };
+
 kunit_test_suite(q35_queue_suite);

@@ -58,4 +58,5 @@ static struct kunit_suite q35_desc_suite = {
 	.name = "q35_desc",
 	.test_cases = q35_desc_cases,
 };
+
 kunit_test_suite(q35_desc_suite);
