@@ -45,11 +45,11 @@ struct row {
 	int error;
 };
 
-#define SIZE_OF(type, field) sizeof(((struct type *)0)->field)
-#define FIELD(IOCTL, where, type, field, value, error)                                   \
-	{                                                                                \
-#IOCTL " " #field " = " #value, DRM_IOCTL_Q35_##IOCTL, where,            \
-			offsetof(struct type, field), SIZE_OF(type, field), value, error \
+#define FIELD(IOCTL, where, type, field, value, error)                                          \
+	{                                                                                       \
+#IOCTL " " #field " = " #value, DRM_IOCTL_Q35_##IOCTL, where,                   \
+			offsetof(struct type, field), sizeof(((struct type *)0)->field), value, \
+			error                                                                   \
 	}
 #define QUERY(field, value, error) FIELD(DEV_QUERY, ARG, drm_q35_dev_query, field, value, error)
 #define BO(field, value, error) FIELD(BO_CREATE, ARG, drm_q35_bo_create, field, value, error)

@@ -126,7 +126,6 @@ static int injected(void)
 	do {                                                                             \
 		unsigned int nth, failures = 0;                                          \
 		int ret, hit = 1;                                                        \
-                                                                                         \
 		for (nth = 1; hit && nth < MOST; nth++) {                                \
 			inject(nth);                                                     \
 			ret = (CALL);                                                    \
