@@ -2,11 +2,6 @@
 /*
  * The Q35 card as a PCI Express function. The card itself is asic/; this gives it BARs,
  * DMA, interrupts, properties, reset and migration.
- *
- * The card's workers never take the big QEMU lock (BQL), so whoever holds it may wait for
- * them. To that end the function's DMA reaches memory only, never MMIO: its address space
- * has no bounce buffers, and mapping what is not memory fails, which the card reports as
- * a fault.
  */
 #include "qemu/osdep.h"
 #include "qemu/host-utils.h"
@@ -16,57 +11,17 @@
 #include "qemu/timer.h"
 #include "qemu/units.h"
 #include "hw/pci/msix.h"
-#include "hw/pci/pci_device.h"
 #include "hw/pci/pcie.h"
 #include "hw/pci/pcie_aer.h"
 #include "hw/qdev-properties.h"
 #include "hw/resettable.h"
-#include "migration/vmstate.h"
 #include "qapi/error.h"
-#include "system/runstate.h"
 
-#include "asic.h"
-
-#define TYPE_Q35_ACCEL "q35-accel"
-OBJECT_DECLARE_SIMPLE_TYPE(Q35AccelState, Q35_ACCEL)
+#include "q35-accel.h"
 
 #define THREADS_DEFAULT_MAX 16
 
-struct Q35AccelState {
-    PCIDevice parent_obj;
-
-    MemoryRegion regs;
-    MemoryRegion memory;
-    Q35Asic asic;
-    QEMUBH *raise;
-    uint32_t raised; /* vectors that the bottom half is to send; atomic */
-    VMChangeStateEntry *vmstate_change;
-
-    uint64_t vram;
-    uint32_t queues;
-    uint32_t threads;
-    struct q35_timing timing;
-    bool pace;
-    uint32_t defects; /* until the card starts, and then its own */
-};
-
 /* ---- What the card asks of its host ---- */
-
-static void *q35_accel_map(void *opaque, uint64_t address, uint64_t *len, bool write)
-{
-    dma_addr_t mapped = *len;
-    void *p = pci_dma_map(opaque, address, &mapped,
-                          write ? DMA_DIRECTION_FROM_DEVICE : DMA_DIRECTION_TO_DEVICE);
-
-    *len = mapped;
-    return p;
-}
-
-static void q35_accel_unmap(void *opaque, void *p, uint64_t len, bool write)
-{
-    pci_dma_unmap(opaque, p, len,
-                  write ? DMA_DIRECTION_FROM_DEVICE : DMA_DIRECTION_TO_DEVICE, len);
-}
 
 static void q35_accel_memory_written(void *opaque, uint64_t offset, uint64_t len)
 {
@@ -122,6 +77,7 @@ static void q35_accel_vmstate_change(void *opaque, bool running, RunState state)
     Q35AccelState *s = opaque;
 
     if (running) {
+        q35_accel_dma_start(s);
         q35_asic_resume(&s->asic);
         qemu_bh_schedule(s->raise);
     } else {
@@ -216,6 +172,7 @@ static bool q35_accel_start(Q35AccelState *s, Error **errp)
         .now_ns = q35_accel_now_ns,
         .thread_enter = q35_accel_thread_enter,
         .thread_leave = q35_accel_thread_leave,
+        .attend = q35_accel_attend,
     };
     int err = q35_asic_init(&s->asic, &config, &host);
 
@@ -267,34 +224,40 @@ static void q35_accel_realize(PCIDevice *pdev, Error **errp)
     }
     memory_region_init_io(&s->regs, OBJECT(s), &q35_accel_ops, s, "q35-accel.regs",
                           Q35_REGS_SIZE);
+    q35_accel_make_bar(s);
     pci_register_bar(pdev, Q35_BAR_REGS,
                      PCI_BASE_ADDRESS_SPACE_MEMORY | PCI_BASE_ADDRESS_MEM_TYPE_64,
                      &s->regs);
     pci_register_bar(pdev, Q35_BAR_MEMORY,
                      PCI_BASE_ADDRESS_SPACE_MEMORY | PCI_BASE_ADDRESS_MEM_TYPE_64 |
                          PCI_BASE_ADDRESS_MEM_PREFETCH,
-                     &s->memory);
+                     &s->bar);
     if (msix_init_exclusive_bar(pdev, Q35_VECTORS, Q35_BAR_MSIX, errp)) {
-        return;
+        goto no_msix;
     }
     for (unsigned vector = 0; vector < Q35_VECTORS; vector++) {
         msix_vector_use(pdev, vector);
     }
     if (!q35_accel_add_capabilities(pdev, errp)) {
-        msix_uninit_exclusive_bar(pdev);
-        return;
+        goto no_capabilities;
     }
-    pdev->bus_master_as.max_bounce_buffer_size = 0;
-
+    q35_accel_dma_init(s);
     s->raise = qemu_bh_new_guarded(q35_accel_raise_bh, s, &dev->mem_reentrancy_guard);
     if (!q35_accel_start(s, errp)) {
-        qemu_bh_delete(s->raise);
-        q35_accel_remove_capabilities(pdev);
-        msix_uninit_exclusive_bar(pdev);
-        return;
+        goto no_card;
     }
     s->vmstate_change =
         qdev_add_vm_change_state_handler(dev, q35_accel_vmstate_change, s);
+    return;
+
+no_card:
+    qemu_bh_delete(s->raise);
+    q35_accel_dma_destroy(s);
+    q35_accel_remove_capabilities(pdev);
+no_capabilities:
+    msix_uninit_exclusive_bar(pdev);
+no_msix:
+    q35_accel_take_bar_apart(s);
 }
 
 static void q35_accel_exit(PCIDevice *pdev)
@@ -304,8 +267,10 @@ static void q35_accel_exit(PCIDevice *pdev)
     qemu_del_vm_change_state_handler(s->vmstate_change);
     q35_asic_destroy(&s->asic);
     qemu_bh_delete(s->raise);
+    q35_accel_dma_destroy(s);
     q35_accel_remove_capabilities(pdev);
     msix_uninit_exclusive_bar(pdev);
+    q35_accel_take_bar_apart(s);
 }
 
 static void q35_accel_reset_hold(Object *obj, ResetType type)
@@ -315,147 +280,6 @@ static void q35_accel_reset_hold(Object *obj, ResetType type)
     q35_asic_reset(&s->asic);
     qatomic_set(&s->raised, 0);
 }
-
-static void q35_accel_config_write(PCIDevice *pdev, uint32_t addr, uint32_t value,
-                                   int len)
-{
-    pci_default_write_config(pdev, addr, value, len);
-    pcie_cap_flr_write_config(pdev, addr, value, len);
-    pcie_aer_write_config(pdev, addr, value, len);
-}
-
-/* ---- Migration: the workers are paused, for the machine is stopped ---- */
-
-/* clang-format off */
-static const VMStateDescription vmstate_q35_fault = {
-    .name = "q35-accel/fault",
-    .version_id = 1,
-    .minimum_version_id = 1,
-    .fields = (const VMStateField[]) {
-        VMSTATE_UINT32(code, Q35Fault),
-        VMSTATE_UINT32(info, Q35Fault),
-        VMSTATE_UINT64(addr, Q35Fault),
-        VMSTATE_END_OF_LIST()
-    }
-};
-
-static const VMStateDescription vmstate_q35_counters = {
-    .name = "q35-accel/counters",
-    .version_id = 1,
-    .minimum_version_id = 1,
-    .fields = (const VMStateField[]) {
-        VMSTATE_UINT64_ARRAY(value, Q35Counters, Q35_COUNTERS),
-        VMSTATE_UINT32_ARRAY(latch, Q35Counters, Q35_COUNTERS),
-        VMSTATE_END_OF_LIST()
-    }
-};
-
-/* Of a product's round only its number: the scratch memory is prepared again. */
-static const VMStateDescription vmstate_q35_job = {
-    .name = "q35-accel/job",
-    .version_id = 1,
-    .minimum_version_id = 1,
-    .fields = (const VMStateField[]) {
-        VMSTATE_BUFFER_UNSAFE(desc, Q35Job, 1, sizeof(struct q35_hw_desc)),
-        VMSTATE_UINT32(round, Q35Job),
-        VMSTATE_UINT64(part, Q35Job),
-        VMSTATE_BOOL(active, Q35Job),
-        VMSTATE_BOOL(hung, Q35Job),
-        VMSTATE_UINT64(due_ns, Q35Job),
-        VMSTATE_STRUCT(fault, Q35Job, 1, vmstate_q35_fault, Q35Fault),
-        VMSTATE_UINT64(fault_part, Q35Job),
-        VMSTATE_UINT64(memory_bytes, Q35Job),
-        VMSTATE_UINT64(link_bytes, Q35Job),
-        VMSTATE_UINT64(started_ns, Q35Job),
-        VMSTATE_END_OF_LIST()
-    }
-};
-
-static const VMStateDescription vmstate_q35_queue = {
-    .name = "q35-accel/queue",
-    .version_id = 1,
-    .minimum_version_id = 1,
-    .fields = (const VMStateField[]) {
-        VMSTATE_UINT32_ARRAY(regs, Q35Queue, Q35_QUEUE_REGS),
-        VMSTATE_UINT32(state, Q35Queue),
-        VMSTATE_UINT32(vm, Q35Queue),
-        VMSTATE_UINT32(priority, Q35Queue),
-        VMSTATE_UINT32(ring_order, Q35Queue),
-        VMSTATE_UINT64(ring, Q35Queue),
-        VMSTATE_UINT64(writeback, Q35Queue),
-        VMSTATE_UINT32(head, Q35Queue),
-        VMSTATE_UINT32(tail, Q35Queue),
-        VMSTATE_STRUCT(fault, Q35Queue, 1, vmstate_q35_fault, Q35Fault),
-        VMSTATE_UINT32(fault_index, Q35Queue),
-        VMSTATE_STRUCT(job, Q35Queue, 1, vmstate_q35_job, Q35Job),
-        VMSTATE_UINT64(seqno, Q35Queue),
-        VMSTATE_UINT64(busy_ns, Q35Queue),
-        VMSTATE_STRUCT(counters, Q35Queue, 1, vmstate_q35_counters, Q35Counters),
-        VMSTATE_END_OF_LIST()
-    }
-};
-
-static const VMStateDescription vmstate_q35_vm = {
-    .name = "q35-accel/vm",
-    .version_id = 1,
-    .minimum_version_id = 1,
-    .fields = (const VMStateField[]) {
-        VMSTATE_UINT64(root, Q35Vm),
-        VMSTATE_END_OF_LIST()
-    }
-};
-
-static const VMStateDescription vmstate_q35_asic = {
-    .name = "q35-accel/asic",
-    .version_id = 1,
-    .minimum_version_id = 1,
-    .fields = (const VMStateField[]) {
-        VMSTATE_UINT32_EQUAL(config.queues, Q35Asic, "queues= differs"),
-        VMSTATE_UINT32_EQUAL(config.timing.lanes, Q35Asic, "lanes= differs"),
-        VMSTATE_UINT32_EQUAL(config.timing.rows, Q35Asic, "rows= differs"),
-        VMSTATE_UINT32_EQUAL(config.timing.decode, Q35Asic, "decode= differs"),
-        VMSTATE_UINT32_EQUAL(config.timing.clock_mhz, Q35Asic, "clock-mhz= differs"),
-        VMSTATE_UINT32_EQUAL(config.timing.memory_gbps, Q35Asic, "hbm-gbps= differs"),
-        VMSTATE_UINT32_EQUAL(config.timing.link_gbps, Q35Asic, "link-gbps= differs"),
-        VMSTATE_UINT32_EQUAL(config.timing.launch_ns, Q35Asic, "launch-ns= differs"),
-        VMSTATE_UINT32(regs[Q35_REG_CONTROL / 4], Q35Asic),
-        VMSTATE_UINT32(regs[Q35_REG_COALESCE / 4], Q35Asic),
-        VMSTATE_UINT64(time_base_ns, Q35Asic),
-        VMSTATE_UINT32(time_latch, Q35Asic),
-        VMSTATE_UINT64(faulted, Q35Asic),
-        VMSTATE_STRUCT(counters, Q35Asic, 1, vmstate_q35_counters, Q35Counters),
-        VMSTATE_UINT32(notifications, Q35Asic),
-        VMSTATE_UINT64(paced_ns, Q35Asic),
-        VMSTATE_STRUCT_ARRAY(vm, Q35Asic, Q35_VMS, 1, vmstate_q35_vm, Q35Vm),
-        VMSTATE_STRUCT_ARRAY(queue, Q35Asic, Q35_QUEUES_MAX, 1, vmstate_q35_queue,
-                             Q35Queue),
-        VMSTATE_END_OF_LIST()
-    }
-};
-
-static int q35_accel_post_load(void *opaque, int version_id)
-{
-    Q35AccelState *s = opaque;
-
-    return q35_asic_restored(&s->asic) ? 0 : -EINVAL;
-}
-
-static const VMStateDescription vmstate_q35_accel = {
-    .name = TYPE_Q35_ACCEL,
-    .version_id = 1,
-    .minimum_version_id = 1,
-    .post_load = q35_accel_post_load,
-    .fields = (const VMStateField[]) {
-        VMSTATE_PCI_DEVICE(parent_obj, Q35AccelState),
-        VMSTATE_STRUCT(parent_obj.exp.aer_log, Q35AccelState, 0, vmstate_pcie_aer_log,
-                       PCIEAERLog),
-        VMSTATE_MSIX(parent_obj, Q35AccelState),
-        VMSTATE_UINT32(raised, Q35AccelState),
-        VMSTATE_STRUCT(asic, Q35AccelState, 1, vmstate_q35_asic, Q35Asic),
-        VMSTATE_END_OF_LIST()
-    }
-};
-/* clang-format on */
 
 /* ---- Type ---- */
 
@@ -476,33 +300,6 @@ static const Property q35_accel_properties[] = {
     DEFINE_PROP_BOOL("pace", Q35AccelState, pace, false),
 };
 
-/* Of x-fault, which may be set at any time. */
-static char *q35_accel_get_fault(Object *obj, Error **errp)
-{
-    Q35AccelState *s = Q35_ACCEL(obj);
-    char text[Q35_DEFECTS_TEXT];
-
-    q35_defects_print(DEVICE(obj)->realized ? q35_asic_defects(&s->asic) : s->defects,
-                      text);
-    return g_strdup(text);
-}
-
-static void q35_accel_set_fault(Object *obj, const char *value, Error **errp)
-{
-    Q35AccelState *s = Q35_ACCEL(obj);
-    char known[Q35_DEFECTS_TEXT];
-    uint32_t defects;
-
-    if (!q35_defects_parse(value, &defects)) {
-        q35_defects_print(UINT32_MAX, known);
-        error_setg(errp, "q35-accel: x-fault=%s: must be one or more of %s", value, known);
-    } else if (DEVICE(obj)->realized) {
-        q35_asic_set_defects(&s->asic, defects);
-    } else {
-        s->defects = defects;
-    }
-}
-
 static void q35_accel_describe(ObjectClass *klass, const char *property, const char *text)
 {
     object_class_property_set_description(klass, property, text);
@@ -516,6 +313,7 @@ static void q35_accel_class_init(ObjectClass *klass, void *data)
 
     k->realize = q35_accel_realize;
     k->exit = q35_accel_exit;
+    k->config_read = q35_accel_config_read;
     k->config_write = q35_accel_config_write;
     k->vendor_id = Q35_PCI_VENDOR_ID;
     k->device_id = Q35_PCI_DEVICE_ID;

@@ -70,6 +70,12 @@ typedef struct Q35Host {
      */
     void (*thread_enter)(void *opaque);
     void (*thread_leave)(void *opaque);
+    /*
+     * map() may depend on the very thread that waits for it to return, in q35_asic_pause(),
+     * q35_asic_reset() or q35_asic_destroy(). After q35_asic_call_on() this is called there,
+     * if anybody waits, without the card's lock. NULL if map() depends on nobody.
+     */
+    void (*attend)(void *opaque);
 } Q35Host;
 
 typedef struct Q35Config {
@@ -99,7 +105,12 @@ enum q35_defect {
     Q35_DEFECT_RESET_FAILS = 1u << 12,
     Q35_DEFECT_CARD_RESET_FAILS = 1u << 13,
     Q35_DEFECT_DEAD = 1u << 14,
+    Q35_DEFECT_LINK_DOWN = 1u << 15, /* configuration space is the host's part of it */
+    Q35_DEFECT_REMOVED = 1u << 16, /* the host's alone */
 };
+
+/* The card answers nobody and does nothing. */
+#define Q35_DEFECTS_GONE (Q35_DEFECT_DEAD | Q35_DEFECT_LINK_DOWN)
 
 #define Q35_HANG_VALUE 0xdeadbeef /* of the FILL that HANG_FILL makes hang */
 #define Q35_DEFECT_VA 0xdead000 /* that MMU_FAULT reports */
@@ -183,6 +194,7 @@ typedef struct Q35Asic {
     pthread_cond_t quiet; /* a worker has left a queue */
     pthread_cond_t coalesce; /* the coalescing deadline has changed */
     bool stop, paused;
+    bool called_on; /* whoever waits for workers is to call attend() */
     bool resetting, stuck; /* stuck: and never done with it */
     uint32_t defects; /* enum q35_defect */
     uint32_t regs[Q35_CARD_REGS];
@@ -228,6 +240,9 @@ void q35_asic_reset(Q35Asic *asic);
  */
 void q35_asic_pause(Q35Asic *asic);
 void q35_asic_resume(Q35Asic *asic);
+
+/* From map(): see attend(). */
+void q35_asic_call_on(Q35Asic *asic);
 
 /*
  * Checks and completes fields that came from outside. Returns false if they cannot be a

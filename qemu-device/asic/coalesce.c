@@ -20,7 +20,7 @@ static uint64_t monotonic_ns(void)
 
 void q35_raise(Q35Asic *asic, unsigned vector)
 {
-    if (asic->defects & (Q35_DEFECT_LOST_IRQ | Q35_DEFECT_DEAD)) {
+    if (asic->defects & (Q35_DEFECT_LOST_IRQ | Q35_DEFECTS_GONE)) {
         return;
     }
     asic->host.raise_vector(asic->host.opaque, vector);
@@ -36,7 +36,7 @@ static void raise_echo(Q35Asic *asic)
     unsigned vector;
 
     for (vector = 0; vector < Q35_VECTORS; vector++) {
-        if (asic->echo & 1u << vector) {
+        if ((asic->echo & 1u << vector) && !(asic->defects & Q35_DEFECTS_GONE)) {
             asic->host.raise_vector(asic->host.opaque, vector);
         }
     }

@@ -28,6 +28,8 @@ static const struct {
     { "reset-fails", Q35_DEFECT_RESET_FAILS },
     { "card-reset-fails", Q35_DEFECT_CARD_RESET_FAILS },
     { "dead", Q35_DEFECT_DEAD },
+    { "link-down", Q35_DEFECT_LINK_DOWN },
+    { "removed", Q35_DEFECT_REMOVED },
 };
 
 #define DEFECTS (sizeof(defects) / sizeof(defects[0]))
@@ -126,7 +128,7 @@ uint32_t q35_defects_read(const Q35Asic *asic, uint32_t offset, uint32_t value)
 {
     bool capability = offset >= Q35_REG_FEATURES && offset < Q35_REG_CONTROL;
 
-    if ((asic->defects & Q35_DEFECT_DEAD) ||
+    if ((asic->defects & Q35_DEFECTS_GONE) ||
         (capability && (asic->defects & Q35_DEFECT_BAD_CAPS))) {
         return UINT32_MAX;
     }

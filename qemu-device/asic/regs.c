@@ -277,7 +277,7 @@ void q35_asic_write(Q35Asic *asic, uint32_t offset, uint32_t value)
     uint32_t bell = (offset - Q35_DOORBELL_OFFSET) / Q35_DOORBELL_STRIDE;
 
     pthread_mutex_lock(&asic->lock);
-    if (asic->resetting || (asic->defects & Q35_DEFECT_DEAD)) {
+    if (asic->resetting || (asic->defects & Q35_DEFECTS_GONE)) {
         ; /* deaf: until STATUS says READY again, or for good */
     } else if (offset < Q35_QUEUE_OFFSET) {
         write_card(asic, offset, value);

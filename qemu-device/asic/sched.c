@@ -27,7 +27,7 @@ static Q35Queue *pick(Q35Asic *asic)
 {
     Q35Queue *best = NULL, *queue;
 
-    if (asic->paused || (asic->defects & Q35_DEFECT_DEAD)) {
+    if (asic->paused || (asic->defects & Q35_DEFECTS_GONE)) {
         return NULL;
     }
     for (queue = asic->queue; queue < asic->queue + asic->config.queues; queue++) {
@@ -42,7 +42,7 @@ static Q35Queue *pick(Q35Asic *asic)
 static void wait_for_work(Q35Asic *asic)
 {
     uint64_t due = q35_queues_due_ns(asic), now = asic->host.now_ns(asic->host.opaque);
-    bool halted = asic->paused || (asic->defects & Q35_DEFECT_DEAD);
+    bool halted = asic->paused || (asic->defects & Q35_DEFECTS_GONE);
     struct timespec until;
 
     if (!due || halted) {
@@ -120,13 +120,34 @@ void q35_card_reset(Q35Asic *asic)
     q35_card_reset_finish(asic);
 }
 
+/* Until a worker has left a queue, more or less: with the lock held. */
+static void wait_for_workers(Q35Asic *asic)
+{
+    if (!asic->called_on) {
+        pthread_cond_wait(&asic->quiet, &asic->lock);
+        return;
+    }
+    asic->called_on = false;
+    pthread_mutex_unlock(&asic->lock);
+    asic->host.attend(asic->host.opaque);
+    pthread_mutex_lock(&asic->lock);
+}
+
+void q35_asic_call_on(Q35Asic *asic)
+{
+    pthread_mutex_lock(&asic->lock);
+    asic->called_on = true;
+    pthread_cond_broadcast(&asic->quiet);
+    pthread_mutex_unlock(&asic->lock);
+}
+
 void q35_asic_reset(Q35Asic *asic)
 {
     pthread_mutex_lock(&asic->lock);
     asic->stuck = false;
     q35_card_reset(asic);
     while (asic->resetting) {
-        pthread_cond_wait(&asic->quiet, &asic->lock);
+        wait_for_workers(asic);
     }
     pthread_mutex_unlock(&asic->lock);
 }
@@ -148,7 +169,7 @@ void q35_asic_pause(Q35Asic *asic)
     pthread_mutex_lock(&asic->lock);
     asic->paused = true;
     while (busy(asic)) {
-        pthread_cond_wait(&asic->quiet, &asic->lock);
+        wait_for_workers(asic);
     }
     pthread_mutex_unlock(&asic->lock);
 }
@@ -305,6 +326,7 @@ int q35_asic_init(Q35Asic *asic, const Q35Config *config, const Q35Host *host)
 
 void q35_asic_destroy(Q35Asic *asic)
 {
+    q35_asic_pause(asic);
     stop_workers(asic);
     pthread_join(asic->coalescer, NULL);
     destroy_locks(asic);
