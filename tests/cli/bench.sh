@@ -57,6 +57,19 @@ test_quality_of_a_model() {
 	grep -q "^q35-bench: $work/none: No such file" "$work/err" || note "$(cat "$work/err")"
 }
 
+# All of it takes minutes.
+test_perplexity_wants_a_model_and_its_texts() {
+	try "$bench" perplexity
+	[ "$status" = 1 ] || note "status $status"
+	grep -q "^q35-bench: perplexity: of no model; --model names one" "$work/err" ||
+		note "$(cat "$work/err")"
+	cp "$model" "$work/model"
+	try "$bench" perplexity -m "$work/model"
+	[ "$status" = 1 ] || note "status $status"
+	grep -q "^q35-bench: $work/heldout.txt: No such file" "$work/err" ||
+		note "$(cat "$work/err")"
+}
+
 test_gemv_rows_are_well_formed() {
 	succeeds "$bench" gemv -s 70x300 -t 1 -S 0.01 --working-set 1000000 -o "$work/rows"
 	well_formed "$work/rows"

@@ -35,6 +35,7 @@ struct options {
 int bench_quality(const struct options *options);
 int bench_gemv(const struct options *options);
 int bench_gemm(const struct options *options);
+int bench_perplexity(const struct options *options);
 int bench_quantize(const struct options *options);
 int bench_engine(const struct options *options);
 

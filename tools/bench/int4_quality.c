@@ -41,8 +41,9 @@ static float to_f16(double x)
 	return q35_f16_to_f32(q35_f32_to_f16((float)x));
 }
 
-/* Of codes low … high, a code standing for zero + scale * code. */
-static double grid_error(const float *row, size_t k, float scale, float zero, float low, float high)
+/* Of codes low … high, a code standing for zero + scale * code. out NULL: the error alone. */
+static double grid_error(const float *row, size_t k, float scale, float zero, float low, float high,
+			 float *out)
 {
 	float per_weight = scale > 0 ? 1 / scale : 0, code, error;
 	double sum = 0;
@@ -53,6 +54,8 @@ static double grid_error(const float *row, size_t k, float scale, float zero, fl
 		code = code < low ? low : code > high ? high : code;
 		error = row[i] - (zero + scale * code);
 		sum += (double)error * error;
+		if (out)
+			out[i] = zero + scale * code;
 	}
 	return sum;
 }
@@ -68,20 +71,20 @@ static void range(const float *row, size_t k, float *min, float *max)
 	}
 }
 
-static double absmax_error(const float *row, size_t k)
+static double absmax_error(const float *row, size_t k, float *out)
 {
 	float min, max;
 
 	range(row, k, &min, &max);
-	return grid_error(row, k, to_f16(fmaxf(-min, max) / 7), 0, -7, 7);
+	return grid_error(row, k, to_f16(fmaxf(-min, max) / 7), 0, -7, 7, out);
 }
 
-static double minmax_error(const float *row, size_t k)
+static double minmax_error(const float *row, size_t k, float *out)
 {
 	float min, max;
 
 	range(row, k, &min, &max);
-	return grid_error(row, k, to_f16(((double)max - min) / 15), to_f16(min), 0, 15);
+	return grid_error(row, k, to_f16(((double)max - min) / 15), to_f16(min), 0, 15, out);
 }
 
 static double mean(const float *row, size_t k)
@@ -95,36 +98,42 @@ static double mean(const float *row, size_t k)
 }
 
 /* Tries distances from that of min-max down to a 10th, 4 % apart, then finer round the best. */
-static double clipped_error(const float *row, size_t k)
+static double clipped_error(const float *row, size_t k, float *out)
 {
-	float min, max, scale, center = (float)mean(row, k), best;
+	float min, max, scale, center = (float)mean(row, k), best, coarse;
 	double error, least = INFINITY;
 	int i;
 
 	range(row, k, &min, &max);
 	scale = best = fmaxf(max - center, center - min) * 2 / 15;
 	for (i = 0; i < 60; i++, scale *= 0.9615f) {
-		error = grid_error(row, k, to_f16(scale), to_f16(center - 7.5 * scale), 0, 15);
+		error = grid_error(row, k, to_f16(scale), to_f16(center - 7.5 * scale), 0, 15,
+				   NULL);
 		if (error < least) {
 			least = error;
 			best = scale;
 		}
 	}
+	coarse = best;
 	for (i = -6; i <= 6; i++) {
-		scale = best * (1 + 0.006f * (float)i);
-		error = grid_error(row, k, to_f16(scale), to_f16(center - 7.5 * scale), 0, 15);
-		least = error < least ? error : least;
+		scale = coarse * (1 + 0.006f * (float)i);
+		error = grid_error(row, k, to_f16(scale), to_f16(center - 7.5 * scale), 0, 15,
+				   NULL);
+		if (error < least) {
+			least = error;
+			best = scale;
+		}
 	}
-	return least;
+	return grid_error(row, k, to_f16(best), to_f16(center - 7.5 * best), 0, 15, out);
 }
 
-static double grouped_error(const float *row, size_t k)
+static double grouped_error(const float *row, size_t k, float *out)
 {
 	double sum = 0;
 	size_t i;
 
 	for (i = 0; i < k; i += GROUP)
-		sum += minmax_error(row + i, k - i < GROUP ? k - i : GROUP);
+		sum += minmax_error(row + i, k - i < GROUP ? k - i : GROUP, out ? out + i : NULL);
 	return sum;
 }
 
@@ -149,7 +158,7 @@ static double deviation(const float *row, size_t k)
 }
 
 /* Alternates between the best codes for the scale and the best scale for the codes. */
-static double levels_error(const float *row, size_t k, const float *levels)
+static double levels_error(const float *row, size_t k, const float *levels, float *out)
 {
 	float scale = to_f16(deviation(row, k)), level, error;
 	double wl, ll, sum = 0;
@@ -169,23 +178,26 @@ static double levels_error(const float *row, size_t k, const float *levels)
 		level = scale > 0 ? levels[nearest(levels, row[i] / scale)] : 0;
 		error = row[i] - scale * level;
 		sum += (double)error * error;
+		if (out)
+			out[i] = scale * level;
 	}
 	return sum;
 }
 
-double int4_error(enum int4_kind kind, const float *row, size_t k, const float levels[INT4_LEVELS])
+double int4_error(enum int4_kind kind, const float *row, size_t k, const float levels[INT4_LEVELS],
+		  float *out)
 {
 	switch (kind) {
 	case INT4_ABSMAX:
-		return absmax_error(row, k);
+		return absmax_error(row, k, out);
 	case INT4_MINMAX:
-		return minmax_error(row, k);
+		return minmax_error(row, k, out);
 	case INT4_CLIPPED:
-		return clipped_error(row, k);
+		return clipped_error(row, k, out);
 	case INT4_LLOYD:
-		return levels_error(row, k, levels);
+		return levels_error(row, k, levels, out);
 	default:
-		return grouped_error(row, k);
+		return grouped_error(row, k, out);
 	}
 }
 

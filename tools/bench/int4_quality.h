@@ -25,7 +25,11 @@ double int4_bits(enum int4_kind kind, size_t n, size_t k);
 
 /* The levels for INT4_LLOYD of a matrix w[n][k], from a sample of its rows. */
 void int4_fit_levels(const float *w, size_t n, size_t k, float levels[INT4_LEVELS]);
-/* Sum of the squared errors of one row; levels only for INT4_LLOYD. */
-double int4_error(enum int4_kind kind, const float *row, size_t k, const float levels[INT4_LEVELS]);
+/*
+ * Sum of the squared errors of one row; levels only for INT4_LLOYD. out, if not NULL: what the row
+ * decodes to, [k].
+ */
+double int4_error(enum int4_kind kind, const float *row, size_t k, const float levels[INT4_LEVELS],
+		  float *out);
 
 #endif /* INT4_QUALITY_H */

@@ -22,6 +22,7 @@ static const struct {
 	const char *summary;
 } benches[] = {
 	{"quality", bench_quality, "error and bits per weight, beside INT4 and theory"},
+	{"perplexity", bench_perplexity, "what a model loses by its format, beside INT4 and ggml"},
 	{"gemv", bench_gemv, "one row of activations times weights that no cache holds"},
 	{"gemm", bench_gemm, "1, 8, 32 and 128 rows of activations"},
 	{"engine", bench_engine, "the emulated card's engine beside the CPU backend"},
@@ -94,7 +95,7 @@ static void print_help(void)
 	       "Measures libq35 beside its peers, all in one run, and prints a table. A ratio above 1\n"
 	       "is better than the peer; the share of the limit is 1 at best. Times are medians.\n\n");
 	for (i = 0; i < BENCHES; i++)
-		printf("  %-10s%s\n", benches[i].name, benches[i].summary);
+		printf("  %-11s%s\n", benches[i].name, benches[i].summary);
 	printf("\n"
 	       "  -o, --json FILE      write the rows there as well, as JSON\n"
 	       "  -s, --shape NxK      outputs times inputs, instead of the usual ones\n"

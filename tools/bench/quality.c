@@ -121,7 +121,7 @@ static void int4_block(void *context, size_t index)
 
 	for (row = index * BLOCK; row < end; row++)
 		work->errors[index] += int4_error(work->kind, work->bench->w + row * shape.k,
-						  shape.k, work->levels);
+						  shape.k, work->levels, NULL);
 }
 
 static int measure_int4(struct bench *b, enum int4_kind kind)

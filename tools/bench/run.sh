@@ -75,6 +75,7 @@ fi
 
 machine >"$new"
 run quality ${ggml:+"$ggml"} "${models[@]}" "$@"
+run perplexity ${ggml:+"$ggml"} "${models[@]}"
 run gemv ${ggml:+"$ggml"} --large "$@"
 Q35_ISA=avx2 run gemv-avx2 ${ggml_avx2:+"$ggml_avx2"} "$@"
 run gemm ${ggml:+"$ggml"} "$@"
