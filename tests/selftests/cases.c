@@ -18,11 +18,12 @@ FIXTURE(cases)
 FIXTURE_VARIANT(cases)
 {
 	enum q35_format format;
-	double max_error; /* relative, of Gaussian weights, 512 a column; measured + 3 % */
+	double max_error; /* relative, of Gaussian weights, 512 a column */
 	unsigned int meta_bits; /* a column */
 };
 
-FIXTURE_VARIANT_ADD(cases, t8){Q35_T8, 0.1036, 16};
+/* 1 % above the worst of 40 seeds; the scalar formats are 3 % above what this seed has. */
+FIXTURE_VARIANT_ADD(cases, t8){Q35_T8, 0.1014, 16};
 FIXTURE_VARIANT_ADD(cases, s_minmax){Q35_S_MINMAX, 0.203, 32};
 FIXTURE_VARIANT_ADD(cases, s_lloyd){Q35_S_LLOYD, 0.1475, 32};
 
