@@ -34,10 +34,10 @@ static int32_t max_bits(const float *x, uint32_t count)
 
 static void encode(const float *x, uint32_t count, float scale, int8_t *codes)
 {
+	int8_t tile __attribute__((vector_size(8)));
 	int8_t c[CHUNK] = {0};
 	uint32_t i;
 	int32_t n;
-	int8_t tile __attribute__((vector_size(8)));
 	float q;
 
 	for (i = 0; i < count; i++) {

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,15 +181,17 @@ static int watch_memory(void *context, uint32_t rows)
 static bool write_header(FILE *f, struct shape shape)
 {
 	const uint64_t bytes = (uint64_t)sizeof(uint16_t) * shape.n * shape.k;
-	char header[256];
-	uint64_t size;
-	int length = snprintf(header, sizeof(header),
-			      "{\"" TENSOR "\":{\"dtype\":\"BF16\",\"shape\":[%u,%u],"
-			      "\"data_offsets\":[0,%llu]}}",
-			      shape.n, shape.k, (unsigned long long)bytes);
+	json_t *json = json_pack("{s:{s:s, s:[I, I], s:[i, I]}}", TENSOR, "dtype", "BF16", "shape",
+				 (json_int_t)shape.n, (json_int_t)shape.k, "data_offsets", 0,
+				 (json_int_t)bytes);
+	char *header = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	uint64_t size = header ? strlen(header) : 0;
+	bool written =
+		header && fwrite(&size, sizeof(size), 1, f) == 1 && fwrite(header, size, 1, f) == 1;
 
-	size = (uint64_t)length;
-	return fwrite(&size, sizeof(size), 1, f) == 1 && fwrite(header, size, 1, f) == 1;
+	free(header);
+	json_decref(json);
+	return written;
 }
 
 /* A safetensors file with one matrix. */

@@ -338,6 +338,7 @@ static int bench(const char *name, const char *title, const uint32_t *rows,
 		 const struct options *options)
 {
 	unsigned int cpus = online_cpus();
+	char heading[96];
 	struct bench b = {
 		.name = name,
 		.rows = rows,
@@ -351,7 +352,8 @@ static int bench(const char *name, const char *title, const uint32_t *rows,
 
 	if (!q35_kernels_get())
 		return fail("Q35_ISA names no kernels, or some that this processor lacks");
-	b.report = report_create(title);
+	snprintf(heading, sizeof(heading), "%s, %s kernels", title, q35_kernels_get()->name);
+	b.report = report_create(heading);
 	if (!b.report)
 		return fail("out of memory");
 	ret = run(&b, options);
