@@ -159,7 +159,7 @@ $(B)/vm/leave: tools/vm/leave.c
 
 $(K)/vm/modules/load: $(K)/q35.ko tools/vm/modules.sh
 	@mkdir -p $(K)/vm
-	@tools/vm/modules.sh $(KERNEL_ROOT) $(KERNEL_RELEASE) $(K)/q35.ko $(@D)
+	@tools/vm/modules.sh $(KERNEL_ROOT) $(KERNEL_RELEASE) $(K)/q35.ko $(@D) vgem
 
 guest: all $(B)/vm/leave $(if $(DRIVER_SOURCES),$(K)/vm/modules/load)
 

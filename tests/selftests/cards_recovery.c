@@ -19,7 +19,7 @@ FIXTURE(recovery)
 FIXTURE_SETUP(recovery)
 {
 	ASSERT_EQ(0, rig_open(&self->guilty, TIMEOUT_MS));
-	ASSERT_EQ(0, rig_open(&self->innocent, 2000));
+	ASSERT_EQ(0, rig_open(&self->innocent, 60000));
 }
 
 FIXTURE_TEARDOWN(recovery)
@@ -182,7 +182,7 @@ FIXTURE_SETUP(reset)
 	unsigned int i;
 
 	ASSERT_NE(NULL, getenv("Q35_TRIGGER"));
-	ASSERT_EQ(0, rig_open(&self->rig, 2000));
+	ASSERT_EQ(0, rig_open(&self->rig, 60000));
 	ASSERT_EQ(0, bo_create(self->rig.fd, 4 * MIB, DRM_Q35_BO_DEVICE, &self->bo));
 	ASSERT_EQ(0, map_at(self->rig.fd, self->rig.vm, 0, self->bo, 0, 4 * GIB, 4 * MIB));
 	self->mem = bo_map(self->rig.fd, self->bo, 4 * MIB);

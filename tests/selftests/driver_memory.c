@@ -2,6 +2,10 @@
 /* Buffers and queries: what is told about the card, where memory comes from and goes. */
 #include "kselftest_harness.h"
 
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
 #include "q35_test.h"
 
 #define SHARE 64 /* of device memory, in tests of exhaustion */
@@ -280,6 +284,67 @@ TEST_F(memory, fdinfo_tells_memory_by_region)
 	fclose(file);
 	EXPECT_EQ(3, device);
 	EXPECT_EQ(5, host);
+}
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+#define CGROUPS "/tmp/cgroups"
+#define GROUP CGROUPS "/q35"
+
+static unsigned long long charged(void)
+{
+	unsigned long long bytes = 0;
+	FILE *file = fopen(GROUP "/memory.current", "r");
+
+	if (file && fscanf(file, "%llu", &bytes) != 1)
+		bytes = 0;
+	if (file)
+		fclose(file);
+	return bytes;
+}
+
+/* In a child that has joined the group. Return: 0, or which step failed. */
+static int charge(void)
+{
+	unsigned long long before;
+	struct rig rig;
+	uint32_t bo;
+
+	if (write_file(GROUP "/cgroup.procs", "0"))
+		return 1;
+	if (rig_open(&rig, 0) || bo_create(rig.fd, 16 * MIB, 0, &bo))
+		return 2;
+	before = charged();
+	if (map_at(rig.fd, rig.vm, 0, bo, 0, 2 * GIB, 16 * MIB))
+		return 3;
+	return charged() - before >= 16 * MIB ? 0 : 4;
+}
+
+TEST_F(memory, of_the_host_is_charged_to_who_uses_it)
+{
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, mkdir(CGROUPS, 0755));
+	ASSERT_EQ(0, mount("none", CGROUPS, "cgroup2", 0, NULL));
+	ASSERT_EQ(0, write_file(CGROUPS "/cgroup.subtree_control", "+memory"));
+	ASSERT_EQ(0, mkdir(GROUP, 0755));
+	pid = fork();
+	if (!pid)
+		_exit(charge());
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, rmdir(GROUP));
+	EXPECT_EQ(0, umount(CGROUPS));
 }
 
 TEST_HARNESS_MAIN

@@ -191,7 +191,11 @@ enum drm_q35_bo_flags {
  * struct drm_q35_bo_create - DRM_IOCTL_Q35_BO_CREATE
  *
  * A new buffer reads as zeros. Close the handle with DRM_IOCTL_GEM_CLOSE; mappings and bindings
- * keep the memory until they go. ENOSPC: device memory is full, nothing is ever evicted.
+ * keep the memory until they go. ENOSPC: device memory is full, nothing is ever evicted. Host memory is
+ * charged to the memory cgroup of who first touches or binds it.
+ *
+ * Host memory can be exported as a dma-buf, and others' imported. Export of device memory is refused with
+ * EOPNOTSUPP: the importer would need peer-to-peer DMA, and to let go at once when the card leaves.
  */
 struct drm_q35_bo_create {
 	/** @size: in: not 0; out: rounded up to pages */
