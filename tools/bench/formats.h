@@ -13,7 +13,7 @@
 struct format {
 	const char *name;
 	enum q35_format format; /* whose rules choose scales and zero-points */
-	enum q35_format codebook; /* whose tables */
+	bool even_steps; /* tables of its own: scalar, all levels as far apart */
 	uint16_t group;
 	uint8_t flags; /* of the meta, besides the format's own */
 };

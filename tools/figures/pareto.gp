@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 file = data . "pareto.tsv"
 short(who) = who eq "t8, groups of 128" ? "t8 g256, g128" : who eq "t8, groups of 256" ? "" : \
-	who eq "s-minmax, MSE-clipped" ? "s clipped" : \
+	who eq "s, even steps, MSE-clipped" ? "s clipped" : \
 	who eq "INT4 absmax, per column" ? "absmax" : \
 	who eq "INT4 min-max asymmetric, per column" ? "min-max" : \
 	who eq "INT4 MSE-clipped, per column" ? "clipped" : \
