@@ -63,6 +63,14 @@ refused() {
 
 taken() { bind && client ends; }
 
+# What the driver has left of the first failure, as q35 dump tells it.
+told() {
+	cat /sys/class/devcoredump/devcd*/data >/tmp/dump && q35 dump /tmp/dump >/tmp/words || return 1
+	grep -q '^  card MAGIC  *0x' /tmp/words && grep -q '^  job  *FILL' /tmp/words && return
+	sed 's/^/# /' /tmp/words
+	return 1
+}
+
 check() { # NAME COMMAND…
 	name=$1
 	shift
@@ -73,7 +81,7 @@ count() { echo $#; }
 
 ktap_print_header
 # shellcheck disable=SC2086 # lists of words
-ktap_set_plan $(((1 + $(count $live) + $(count $found)) * 2))
+ktap_set_plan $(((1 + $(count $live) + $(count $found)) * 2 + 1))
 check "the monitor answers" monitor '{"execute":"qmp_capabilities"}'
 check "without a defect the card works" client works
 for what in $live; do
@@ -81,6 +89,7 @@ for what in $live; do
 	check "${what%:*}: a client ${what#*:}" client "${what#*:}"
 	check "${what%:*}: the driver leaves, and returns to a good card" mend
 done
+check "the first failure's dump is told in words" told
 for what in $found; do
 	unbind
 	echo 1 >"$device/reset"
