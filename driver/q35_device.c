@@ -21,6 +21,7 @@
  * is mapped for DMA is unmapped, although files may stay open and keep their (now inert) objects.
  */
 #include <linux/delay.h>
+#include <linux/dma-fence.h>
 #include <linux/dma-mapping.h>
 #include <linux/iopoll.h>
 #include <linux/mm.h>
@@ -74,7 +75,7 @@ int q35_device_set_coalescing(struct q35_device *q35, u32 mask, u32 value)
 	down_read(&q35->reset_sem);
 	mutex_lock(&q35->slots_lock);
 	q35->coalesce = (q35->coalesce & ~mask) | value;
-	if (!q35->lost && !q35->asleep)
+	if (!q35_device_is_stopped(q35))
 		q35_write(q35, Q35_REG_COALESCE, q35->coalesce);
 	mutex_unlock(&q35->slots_lock);
 	up_read(&q35->reset_sem);
@@ -215,6 +216,8 @@ static void q35_device_restart(struct q35_device *q35)
  */
 void q35_device_give_up(struct q35_device *q35)
 {
+	bool cookie = dma_fence_begin_signalling();
+
 	down_write(&q35->reset_sem);
 	pci_clear_master(to_pci_dev(q35->drm.dev));
 	q35->lost = true;
@@ -223,10 +226,13 @@ void q35_device_give_up(struct q35_device *q35)
 	q35_device_restart_queues(q35);
 	mutex_unlock(&q35->slots_lock);
 	up_write(&q35->reset_sem);
+	dma_fence_end_signalling(cookie);
 }
 
 static void q35_device_save_counters(struct q35_device *q35)
 {
+	if (q35_read(q35, Q35_REG_MAGIC) != Q35_MAGIC)
+		return; /* it does not answer */
 	mutex_lock(&q35->slots_lock);
 	for (u32 i = 0; i < q35->caps.queues; i++)
 		if (q35->queues[i])
@@ -248,12 +254,14 @@ static void q35_device_reset_work(struct work_struct *work)
 {
 	struct q35_device *q35 = container_of(work, struct q35_device, reset_work);
 	struct q35_dump *dump;
+	bool cookie;
 	int idx;
 
 	if (q35_pm_enter(q35, &idx))
 		return;
+	cookie = dma_fence_begin_signalling();
 	down_write(&q35->reset_sem);
-	if (!q35->lost && !q35->asleep) {
+	if (!q35_device_is_stopped(q35)) {
 		dump = q35_dump_begin(q35, "card reset");
 		if (dump)
 			q35_dump_end(dump);
@@ -264,6 +272,7 @@ static void q35_device_reset_work(struct work_struct *work)
 		q35_device_unpark(q35);
 	}
 	up_write(&q35->reset_sem);
+	dma_fence_end_signalling(cookie);
 	q35_pm_exit(q35, idx);
 }
 
@@ -310,6 +319,8 @@ void q35_device_sleep(struct q35_device *q35)
 /* q35_device_wake() - undo q35_device_sleep(); what was parked may run, if that was the reason */
 void q35_device_wake(struct q35_device *q35)
 {
+	bool cookie = dma_fence_begin_signalling();
+
 	down_write(&q35->reset_sem);
 	WRITE_ONCE(q35->asleep, false);
 	if (!q35->lost) {
@@ -317,14 +328,15 @@ void q35_device_wake(struct q35_device *q35)
 		q35_device_unpark(q35);
 	}
 	up_write(&q35->reset_sem);
+	dma_fence_end_signalling(cookie);
 }
 
 /*
- * q35_device_begin_memory() - the CPU may touch device memory, until q35_device_end_memory()
+ * q35_device_begin_access() - the card is not being reset by others, until q35_device_end_access()
  *
- * In q35_pm_enter(). Waits while the card is reset by others. Return: 0 or -EINTR.
+ * In q35_pm_enter(), without locks. It holds reset_sem for reading. Return: 0, or -EINTR while waiting.
  */
-int q35_device_begin_memory(struct q35_device *q35)
+int q35_device_begin_access(struct q35_device *q35)
 {
 	down_read(&q35->reset_sem);
 	while (q35->asleep && !q35->lost) {
@@ -336,7 +348,7 @@ int q35_device_begin_memory(struct q35_device *q35)
 	return 0;
 }
 
-void q35_device_end_memory(struct q35_device *q35)
+void q35_device_end_access(struct q35_device *q35)
 {
 	up_read(&q35->reset_sem);
 }

@@ -13,8 +13,9 @@
  *   q35_device.memory.lock    the allocator of device memory
  *   q35_queue.lock            irq-safe; ring, jobs in flight, failure record; also the fences' lock
  *
- * None of them is held across a copy from or to user space, except that page faults of mmaps take
- * no lock at all. Waits for the card are bounded and hold no lock that another client needs.
+ * None of them is held across a copy from or to user space, and page faults of mmaps take none. From
+ * reset_sem on they are taken on the way to signalling fences, so nobody allocates who holds them,
+ * except from dma_resv on. Waits for the card are bounded and hold no lock that another client needs.
  */
 #ifndef Q35_DEVICE_H
 #define Q35_DEVICE_H
@@ -105,6 +106,12 @@ static inline struct q35_device *to_q35_device(struct drm_device *drm)
 	return container_of(drm, struct q35_device, drm);
 }
 
+/* Whether nothing of the card's can run. reset_sem is held. */
+static inline bool q35_device_is_stopped(const struct q35_device *q35)
+{
+	return q35->lost || q35->asleep;
+}
+
 /* While the driver is bound. */
 static inline struct q35_device *dev_to_q35_device(struct device *dev)
 {
@@ -148,8 +155,8 @@ void q35_device_sleep(struct q35_device *q35);
 void q35_device_wake(struct q35_device *q35);
 void q35_device_request_reset(struct q35_device *q35);
 void q35_device_give_up(struct q35_device *q35);
-int q35_device_begin_memory(struct q35_device *q35);
-void q35_device_end_memory(struct q35_device *q35);
+int q35_device_begin_access(struct q35_device *q35);
+void q35_device_end_access(struct q35_device *q35);
 void q35_device_zap_mappings(struct q35_device *q35);
 int q35_device_set_coalescing(struct q35_device *q35, u32 mask, u32 value);
 void q35_device_read_counters(struct q35_device *q35, u32 reg, u64 *counters);

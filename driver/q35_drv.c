@@ -7,9 +7,10 @@
  *
  * One file a concern: q35_device.c the card as a whole, q35_irq.c its interrupts, q35_gem.c
  * buffers, q35_vm.c address spaces over q35_mmu.c page tables, q35_queue.c rings and their death,
- * q35_job.c the scheduler's side of a submission, q35_submit.c user space's side, q35_pm.c sleep,
- * q35_recovery.c resets by others, and here the DRM and PCI drivers and the ioctls that are only a few lines. What can be seen of it all
- * is in q35_sysfs.c, q35_debugfs.c, q35_trace.h and q35_dump.h. The lock order is in q35_device.h.
+ * q35_restart.c their life when the card is reset, q35_job.c the scheduler's side of a submission,
+ * q35_submit.c user space's side, q35_pm.c sleep, q35_recovery.c resets by others, and here the DRM and
+ * PCI drivers and the ioctls that are only a few lines. What can be seen of it all is in q35_sysfs.c,
+ * q35_debugfs.c, q35_trace.h and q35_dump.h. The lock order is in q35_device.h.
  *
  * What user space submits is not parsed: jobs name device virtual addresses, and the card's MMU
  * confines each client's to the address spaces that it built. The driver's work is that the page
@@ -281,6 +282,9 @@ static int q35_ioctl_perf_query(struct drm_device *drm, void *data, struct drm_f
 	ret = q35_pm_enter(q35, &idx);
 	if (ret)
 		goto out;
+	ret = q35_device_begin_access(q35);
+	if (ret)
+		goto out_exit;
 	mutex_lock(&q35->slots_lock);
 	if (!queue)
 		q35_device_read_counters(q35, Q35_REG_COUNTERS, counters);
@@ -289,6 +293,8 @@ static int q35_ioctl_perf_query(struct drm_device *drm, void *data, struct drm_f
 	else
 		ret = -ENOENT; /* destroyed meanwhile: the registers may be another client's */
 	mutex_unlock(&q35->slots_lock);
+	q35_device_end_access(q35);
+out_exit:
 	q35_pm_exit(q35, idx);
 	if (ret)
 		goto out;

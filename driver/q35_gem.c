@@ -11,8 +11,12 @@
  * ENOSPC means what it says. It is zeroed through the BAR before its owner sees it. User space maps
  * it write-combined, by page faults that fill 2 MiB at a time and stop with the card: on unplug the
  * mappings are zapped, and a later access raises SIGBUS; when the card sleeps likewise, and a later
- * access wakes it. It is not exported, yet: other devices
- * would need peer-to-peer DMA.
+ * access wakes it.
+ *
+ * Device memory is not exported. Another device would reach it through the BAR, by peer-to-peer DMA,
+ * which kernels seldom have and IOMMUs seldom allow; and whoever has the addresses could write to
+ * other clients' memory after the card was bound anew, unless importers could be made to let go,
+ * which neither udmabuf nor vgem can. Who wants to share uses host memory and has the card copy.
  *
  * DMA is coherent: on a system where PCI devices do not snoop, cached buffers would need more.
  */
@@ -248,11 +252,11 @@ static int q35_device_zero(struct q35_device *q35, struct q35_bo *bo)
 		void __iomem *at = q35->memory.cpu + q35_buddy_block_offset(block);
 
 		for (u64 done = 0; done < size && !ret; done += Q35_ZERO_CHUNK) {
-			ret = q35_device_begin_memory(q35);
+			ret = q35_device_begin_access(q35);
 			if (ret)
 				break;
 			memset_io(at + done, 0, min_t(u64, size - done, Q35_ZERO_CHUNK));
-			q35_device_end_memory(q35);
+			q35_device_end_access(q35);
 			cond_resched();
 			if (fatal_signal_pending(current))
 				ret = -EINTR;
@@ -302,7 +306,7 @@ static struct drm_gem_object *q35_device_create(struct q35_device *q35, u64 size
 /*
  * q35_gem_for_each_extent() - where a range of a bound buffer is
  *
- * Return: 0, or the first error of @fn.
+ * Return: 0, the first error of @fn, or -EINVAL for an imported buffer that is not made of pages.
  */
 int q35_gem_for_each_extent(struct q35_bo *bo, u64 offset, u64 size, q35_gem_extent_fn fn,
 			    struct q35_mmu *mmu, u64 va, u64 pte)
@@ -329,6 +333,9 @@ int q35_gem_for_each_extent(struct q35_bo *bo, u64 offset, u64 size, q35_gem_ext
 		u64 length = sg_dma_len(sg);
 		u64 step;
 
+		/* The lower bits of a page table entry are not the exporter's to set. */
+		if (!PAGE_ALIGNED(sg_dma_address(sg) | length))
+			return -EINVAL;
 		if (skip >= length) {
 			skip -= length;
 			continue;

@@ -206,9 +206,9 @@ static struct dma_fence *q35_job_run(struct drm_sched_job *sched_job)
 {
 	struct q35_job *job = to_q35_job(sched_job);
 	struct q35_queue *queue = job->queue;
+	bool entered, cookie = dma_fence_begin_signalling();
 	unsigned long flags;
 	int error, idx;
-	bool entered;
 
 	entered = drm_dev_enter(&queue->q35->drm, &idx);
 	spin_lock_irqsave(&queue->lock, flags);
@@ -225,6 +225,7 @@ static struct dma_fence *q35_job_run(struct drm_sched_job *sched_job)
 	spin_unlock_irqrestore(&queue->lock, flags);
 	if (entered)
 		drm_dev_exit(idx);
+	dma_fence_end_signalling(cookie);
 	return dma_fence_get(job->fence);
 }
 

@@ -85,8 +85,12 @@ static bool q35_queue_credible(const struct q35_queue *queue, u64 seqno)
 	return seqno >= queue->reported && seqno <= queue->emitted;
 }
 
-/* Signal what the card says is complete. A card that says what cannot be is treated as a fault. */
-static void q35_queue_complete_locked(struct q35_queue *queue)
+/*
+ * q35_queue_complete_locked() - signal what the card says is complete
+ *
+ * A card that says what cannot be is treated as a fault. The lock is held.
+ */
+void q35_queue_complete_locked(struct q35_queue *queue)
 {
 	struct q35_job *job, *next;
 	u64 seqno;
@@ -300,8 +304,10 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 	struct q35_dump *dump;
 	struct q35_job *guilty;
 	unsigned long flags;
+	bool cookie;
 	u32 index;
 
+	cookie = dma_fence_begin_signalling();
 	q35_queue_complete(queue);
 	down_read(&q35->reset_sem);
 
@@ -351,12 +357,13 @@ void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung)
 	q35_queue_report_failure(queue, &wb);
 	atomic_inc(&q35->queue_resets);
 	q35_queue_stop(queue);
-	up_read(&q35->reset_sem);
-	return;
+	goto out;
 
 unlock:
 	spin_unlock_irqrestore(&queue->lock, flags);
+out:
 	up_read(&q35->reset_sem);
+	dma_fence_end_signalling(cookie);
 }
 
 static void q35_queue_fault_work(struct work_struct *work)
@@ -453,7 +460,7 @@ static struct q35_queue *q35_queue_leave_slot(struct q35_device *q35, u32 slot,
 }
 
 /* Put the queue on the card, its ring empty. hw_lock is held, or reset_sem for writing. */
-static int q35_queue_program(struct q35_queue *queue)
+int q35_queue_program(struct q35_queue *queue)
 {
 	struct q35_device *q35 = queue->q35;
 	int ret;
@@ -476,169 +483,18 @@ static int q35_queue_program(struct q35_queue *queue)
 static int q35_queue_enable(struct q35_queue *queue)
 {
 	struct q35_device *q35 = queue->q35;
-	int ret = -ENODEV;
+	int ret = q35_device_begin_access(q35);
 
-	down_read(&q35->reset_sem);
-	if (!q35->lost && !q35->asleep) {
+	if (ret)
+		return ret;
+	ret = -ENODEV;
+	if (!q35->lost) {
 		mutex_lock(&queue->hw_lock);
 		ret = q35_queue_program(queue);
 		mutex_unlock(&queue->hw_lock);
 	}
-	up_read(&q35->reset_sem);
+	q35_device_end_access(q35);
 	return ret;
-}
-
-/* Let nothing more onto the card, for a reason that holds until q35_queue_unpark(). */
-void q35_queue_park(struct q35_queue *queue, enum q35_park why)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&queue->lock, flags);
-	queue->park |= why;
-	spin_unlock_irqrestore(&queue->lock, flags);
-}
-
-/* Run what was parked, with its time starting now, and what comes. */
-void q35_queue_unpark(struct q35_queue *queue, enum q35_park why)
-{
-	struct q35_job *job, *next;
-	unsigned long flags;
-	bool go;
-
-	spin_lock_irqsave(&queue->lock, flags);
-	go = queue->park == why;
-	queue->park &= ~why;
-	if (go)
-		queue->resumed = jiffies;
-	/* If it has died meanwhile, q35_queue_flush() ends what is parked. */
-	list_for_each_entry_safe(job, next, &queue->parked, link) {
-		if (!go || queue->cancel)
-			break;
-		list_del_init(&job->link);
-		q35_job_emit(job);
-	}
-	spin_unlock_irqrestore(&queue->lock, flags);
-	if (go && READ_ONCE(queue->on_card)) /* or it may have no scheduler, yet */
-		drm_sched_resume_timeout(&queue->sched, msecs_to_jiffies(queue->timeout_ms));
-}
-
-/*
- * q35_queue_drain() - wait for what is on the card to end, the queue being parked
- *
- * Return: 0, or -EBUSY if it has not at the deadline, in jiffies.
- */
-int q35_queue_drain(struct q35_queue *queue, unsigned long deadline)
-{
-	struct dma_fence *last = NULL;
-	unsigned long flags;
-	long left = 1;
-
-	spin_lock_irqsave(&queue->lock, flags);
-	if (!list_empty(&queue->inflight))
-		last = dma_fence_get(
-			list_last_entry(&queue->inflight, struct q35_job, link)->fence);
-	spin_unlock_irqrestore(&queue->lock, flags);
-
-	if (last) {
-		left = max_t(long, deadline - jiffies, 1);
-		left = dma_fence_wait_timeout(last, false, left);
-		dma_fence_put(last);
-	}
-	return left > 0 ? 0 : -EBUSY;
-}
-
-/* The card is about to forget what it has counted. reset_sem is held for writing, and slots_lock. */
-void q35_queue_save_counters(struct q35_queue *queue)
-{
-	if (queue->on_card)
-		q35_queue_read_counters(queue, queue->counters_before);
-}
-
-static bool q35_desc_in_place(const struct q35_hw_desc *desc)
-{
-	return le16_to_cpu(desc->op) == Q35_OP_GEMM && desc->gemm.combine != Q35_HW_COMBINE_NONE &&
-	       desc->gemm.aux_va == desc->gemm.y_va;
-}
-
-/*
- * Whether what is in flight can run again, after a reset, from where the card got to. Of what it may
- * have begun nothing may be computed from what it itself has overwritten: from the head to
- * the next barrier that is what combines with its output in place. Sets the oldest job's progress.
- */
-static bool q35_queue_can_repeat(struct q35_queue *queue)
-{
-	struct q35_job *job = list_first_entry_or_null(&queue->inflight, struct q35_job, link);
-	bool head = true;
-	u32 i;
-
-	lockdep_assert_held(&queue->lock);
-
-	if (!job)
-		return true;
-	i = le32_to_cpu(READ_ONCE(queue->writeback->head)) - job->first;
-	if (i < job->done || i >= job->count)
-		return false; /* the card contradicts itself */
-	job->done = i;
-
-	list_for_each_entry(job, &queue->inflight, link) {
-		for (i = job->done; i < job->count; i++) {
-			const struct q35_hw_desc *desc = &job->descs[i];
-
-			if (!head && le16_to_cpu(desc->flags) & Q35_DESC_BARRIER)
-				return true;
-			if (q35_desc_in_place(desc))
-				return false;
-			head = false;
-		}
-	}
-	return true;
-}
-
-/*
- * q35_queue_restart() - the card has been reset: it gets the queue again, parked
- *
- * The caller holds reset_sem for writing, unparks it when all is in place, and loses it
- * if that fails.
- *
- * Return: 0, also for a queue that has never been on the card, or an error if it cannot go on.
- */
-int q35_queue_restart(struct q35_queue *queue)
-{
-	u64 busy = q35_queue_busy_ns(queue);
-	unsigned long flags;
-	int ret;
-
-	if (!queue->on_card && !READ_ONCE(queue->cancel))
-		return 0;
-
-	spin_lock_irqsave(&queue->lock, flags);
-	q35_queue_complete_locked(queue);
-	ret = queue->cancel;
-	if (!ret && !q35_queue_can_repeat(queue))
-		ret = -ECANCELED;
-	if (!ret) {
-		queue->park |= Q35_PARK_RESET;
-		list_splice_init(&queue->inflight, &queue->parked);
-		queue->busy_before = busy;
-		queue->tail = 0;
-		queue->reported = 0;
-		queue->polled_seqno = 0;
-		queue->polled_fault = false;
-		memset(queue->writeback, 0, sizeof(*queue->writeback));
-	}
-	spin_unlock_irqrestore(&queue->lock, flags);
-	return ret ?: q35_queue_program(queue);
-}
-
-/* As q35_device_read_counters(), since the queue was created. It is in its slot. */
-void q35_queue_read_counters(struct q35_queue *queue, u64 *counters)
-{
-	u64 before[ARRAY_SIZE(queue->counters_before)];
-
-	memcpy(before, queue->counters_before, sizeof(before));
-	q35_device_read_counters(queue->q35, q35_queue_reg(queue, Q35_QREG_COUNTERS), counters);
-	for (u32 i = 0; i < ARRAY_SIZE(before); i++)
-		counters[i] += before[i];
 }
 
 /*

@@ -90,10 +90,13 @@ void q35_queue_put(struct q35_queue *queue);
 void q35_queue_put_user(struct q35_queue *queue);
 
 void q35_queue_complete(struct q35_queue *queue);
+void q35_queue_complete_locked(struct q35_queue *queue);
+int q35_queue_program(struct q35_queue *queue);
 void q35_queue_expect(struct q35_queue *queue);
 void q35_queue_fail(struct q35_queue *queue, struct q35_job *hung);
 void q35_queue_lose(struct q35_queue *queue, int cancel);
 void q35_queue_retire(struct q35_queue *queue);
+
 void q35_queue_park(struct q35_queue *queue, enum q35_park why);
 void q35_queue_unpark(struct q35_queue *queue, enum q35_park why);
 int q35_queue_drain(struct q35_queue *queue, unsigned long deadline);

@@ -116,7 +116,7 @@ static int q35_submit(struct q35_queue *queue, struct drm_q35_submit *args, stru
 	struct q35_hw_desc *descs;
 	struct dma_fence *fence;
 	struct q35_job *job;
-	int ret;
+	int idx, ret;
 
 	descs = q35_array_copy(&args->jobs, sizeof(*descs), q35_ring_size(queue->q35));
 	if (IS_ERR(descs))
@@ -135,10 +135,16 @@ static int q35_submit(struct q35_queue *queue, struct drm_q35_submit *args, stru
 		return PTR_ERR(syncs);
 	}
 
+	/* Not earlier: user space can make a copy from it last for ever, and an unplug would wait. */
+	ret = q35_pm_enter(queue->q35, &idx);
+	if (ret) {
+		kvfree(descs);
+		goto out_free_syncs;
+	}
 	job = q35_job_create(queue, descs, args->jobs.count, file);
 	if (IS_ERR(job)) {
 		ret = PTR_ERR(job);
-		goto out_free_syncs;
+		goto out_exit;
 	}
 	if (syncs) {
 		signals = kvcalloc(args->syncs.count, sizeof(*signals), GFP_KERNEL_ACCOUNT);
@@ -170,6 +176,8 @@ out_abort:
 	q35_job_abort(job);
 out_free_signals:
 	q35_submit_free_signals(signals, args->syncs.count);
+out_exit:
+	q35_pm_exit(queue->q35, idx);
 out_free_syncs:
 	kvfree(syncs);
 	return ret;
@@ -178,19 +186,14 @@ out_free_syncs:
 int q35_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_q35_submit *args = data;
-	struct q35_device *q35 = to_q35_device(drm);
 	struct q35_queue *queue;
-	int idx, ret;
+	int ret;
 
 	args->bad_job = U32_MAX;
 	queue = q35_client_get_queue(file->driver_priv, args->queue_id);
 	if (!queue)
 		return -ENOENT;
-	ret = q35_pm_enter(q35, &idx);
-	if (!ret) {
-		ret = q35_submit(queue, args, file);
-		q35_pm_exit(q35, idx);
-	}
+	ret = q35_submit(queue, args, file);
 	q35_queue_put_user(queue);
 	q35_queue_put(queue);
 	return ret;

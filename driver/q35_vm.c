@@ -87,7 +87,7 @@ static bool q35_vm_invalidate(struct q35_vm *vm, bool killable)
 	int ret;
 
 	down_read(&q35->reset_sem);
-	stopped = q35->lost || q35->asleep;
+	stopped = q35_device_is_stopped(q35);
 	if (!stopped)
 		q35_write(q35, q35_vm_reg(vm, Q35_VREG_INVALIDATE), 1);
 	up_read(&q35->reset_sem);
@@ -101,6 +101,11 @@ static bool q35_vm_invalidate(struct q35_vm *vm, bool killable)
 			return true;
 		if (drm_dev_is_unplugged(&q35->drm) || (killable && fatal_signal_pending(current)))
 			return false;
+		down_read(&q35->reset_sem);
+		stopped = q35_device_is_stopped(q35);
+		up_read(&q35->reset_sem);
+		if (stopped)
+			return true;
 	} while (ret == -ETIMEDOUT && time_before(jiffies, deadline));
 
 	dev_err_ratelimited(q35->drm.dev,
@@ -404,7 +409,7 @@ static void q35_vm_release(struct kref *kref)
 	if (!q35_pm_enter(q35, &idx)) {
 		mutex_lock(&vm->lock);
 		down_read(&q35->reset_sem);
-		if (!q35->asleep)
+		if (!q35_device_is_stopped(q35))
 			q35_write64(q35, q35_vm_reg(vm, Q35_VREG_ROOT_LO), 0);
 		up_read(&q35->reset_sem);
 		drained = q35_vm_invalidate(vm, false);
@@ -477,7 +482,8 @@ struct q35_vm *q35_vm_create(struct q35_device *q35)
 		goto err_gpuvm_put;
 
 	down_read(&q35->reset_sem);
-	q35_vm_set_root(vm);
+	if (!q35->asleep) /* or it is told when it wakes up */
+		q35_vm_set_root(vm);
 	up_read(&q35->reset_sem);
 	mutex_lock(&vm->lock);
 	q35_vm_invalidate(vm, false);
