@@ -12,7 +12,7 @@
  * |code| times the activation with the code's sign is exact: 2 * 128 * 127 < 2^15.
  */
 #if defined(__x86_64__)
-#pragma GCC target("avx2,f16c")
+#pragma GCC target("avx2,f16c,bmi")
 
 #include "exact.h"
 
@@ -66,7 +66,8 @@ struct job {
 static int supported(void)
 {
 	__builtin_cpu_init();
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") &&
+	       __builtin_cpu_supports("bmi");
 }
 
 static void init_pairs(uint16_t *pair, const int8_t *codebook)
@@ -96,8 +97,7 @@ static void decode_tile(const uint16_t *pair, const uint8_t *tile, uint16_t *cod
 			bits = bits << 8 | tile[Q35_TILE_BYTES - 1];
 		}
 		for (j = 0; j < 8; j++)
-			codes[8 * i + j] =
-				pair[bits >> (4 + PAIR_STEP * j) & ((1 << PAIR_BITS) - 1)];
+			codes[8 * i + j] = pair[_bextr_u64(bits, 4 + PAIR_STEP * j, PAIR_BITS)];
 	}
 }
 
