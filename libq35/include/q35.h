@@ -174,17 +174,17 @@ int q35_calibration_add(struct q35_calibration *cal, uint32_t m, const float *x)
 double *q35_calibration_moments(struct q35_calibration *cal);
 
 /*
- * Prepares cal for use; the order of time is k^3 / 3. damping makes up for having seen few inputs; it
- * is needed if they were fewer than k or depend on one another. -EDOM: the moments are not finite,
- * all zero or, damped, not positive definite; the sentence names the input. -EINVAL damping, -EBUSY,
- * -ENOMEM. After -EDOM and -ENOMEM cal can only be destroyed.
+ * Prepares cal for use, which takes k^3 / 6 multiplications. damping makes up for having seen few
+ * inputs; it is needed if they were fewer than k or depend on one another. -EDOM: the moments are
+ * not finite, all zero or, damped, not positive definite; the sentence names the input. -EINVAL
+ * damping, -EBUSY, -ENOMEM. After -EDOM and -ENOMEM cal can only be destroyed.
  */
 int q35_calibration_finish(struct q35_calibration *cal, double damping);
 
 /*
- * q35_quantize() with cal, which is finished and of w's k inputs, else -EINVAL; NULL: without. Scales are as
- * q35_quantize() chooses them. Takes 256 bytes a thread for each input more, and some k / 2 multiplications
- * a weight. The result does not depend on threads or processor either.
+ * q35_quantize() with cal, which is finished and of w's k inputs, else -EINVAL; NULL: without.
+ * Scales are as q35_quantize() chooses them. Takes 256 bytes a thread for each input more, and some
+ * k / 2 multiplications a weight. The result does not depend on threads or processor either.
  */
 int q35_quantize_calibrated(const struct q35_quantize_options *options,
 			    const struct q35_calibration *cal, struct q35_weights *w, void *tiles,

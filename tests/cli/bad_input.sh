@@ -151,12 +151,21 @@ test_interrupted_quantization_leaves_nothing() {
 
 test_interrupted_calibration_leaves_nothing() {
 	start_quantizing --calibrate tools/model/calibration.txt
-	kill -INT $! # which a shell's background job ignores
-	kill -TERM $!
+	kill -INT $!
 	status=0
 	wait $! || status=$?
 	[ "$status" = 1 ] || note "status $status"
 	[ "$(cat "$work/err")" = "q35: interrupted" ] || note "said $(cat "$work/err")"
+	only "$work/to"
+}
+
+test_quantization_interrupted_twice_leaves_nothing() {
+	start_quantizing
+	kill -TERM $!
+	kill -TERM $! 2>/dev/null
+	status=0
+	wait $! || status=$?
+	[ "$status" = 1 ] || [ "$status" = 143 ] || note "status $status"
 	only "$work/to"
 }
 
