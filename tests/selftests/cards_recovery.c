@@ -28,7 +28,7 @@ FIXTURE_TEARDOWN(recovery)
 	rig_close(&self->innocent);
 }
 
-static long card_resets(void)
+static long count_resets(void)
 {
 	char path[128];
 	long value = -1;
@@ -95,11 +95,11 @@ TEST_F_TIMEOUT(recovery, innocent_jobs_run_exactly_as_without_it, 240)
 	struct drm_q35_queue_state state;
 	struct q35_hw_desc hang = hang_job();
 	struct drm_q35_perf_query perf;
-	long before = card_resets();
+	long before = count_resets();
 
 	ASSERT_EQ(0, submit_chain(&self->innocent, sync));
 	EXPECT_EQ(-EIO, run(self->guilty.fd, self->guilty.queue, &hang, 1));
-	EXPECT_EQ(before + 1, card_resets());
+	EXPECT_EQ(before + 1, count_resets());
 	ASSERT_EQ(0, queue_state(self->guilty.fd, self->guilty.queue, &state));
 	EXPECT_EQ(DRM_Q35_QUEUE_HANG, state.status);
 	EXPECT_EQ(1, sync_status(self->innocent.fd, sync[BATCHES].handle)); /* still at it */
@@ -115,27 +115,25 @@ TEST_F_TIMEOUT(recovery, innocent_jobs_run_exactly_as_without_it, 240)
 /* A product of zeros that adds to its output, which is what cannot be repeated. */
 static struct q35_hw_desc in_place_job(void)
 {
-	return (struct q35_hw_desc){
-		.op = Q35_OP_GEMM,
-		.flags = Q35_DESC_BARRIER,
-		.gemm =
-			{
-				.x_va = BASE,
-				.tiles_va = BASE + PAGE,
-				.meta_va = BASE + 2 * PAGE,
-				.codebook_va = BASE + 3 * PAGE,
-				.aux_va = BASE + 4 * PAGE,
-				.y_va = BASE + 4 * PAGE,
-				.m = 1,
-				.n = 64,
-				.k = 8,
-				.x_stride = 32,
-				.aux_stride = 256,
-				.y_stride = 256,
-				.combine = Q35_HW_COMBINE_ADD,
-				.window_bits = 8,
-			},
+	struct q35_hw_desc job = {.op = Q35_OP_GEMM, .flags = Q35_DESC_BARRIER};
+
+	job.gemm = (struct q35_hw_gemm){
+		.x_va = BASE,
+		.tiles_va = BASE + PAGE,
+		.meta_va = BASE + 2 * PAGE,
+		.codebook_va = BASE + 3 * PAGE,
+		.aux_va = BASE + 4 * PAGE,
+		.y_va = BASE + 4 * PAGE,
+		.m = 1,
+		.n = 64,
+		.k = 8,
+		.x_stride = 32,
+		.aux_stride = 256,
+		.y_stride = 256,
+		.combine = Q35_HW_COMBINE_ADD,
+		.window_bits = 8,
 	};
+	return job;
 }
 
 TEST_F_TIMEOUT(recovery, a_queue_that_cannot_repeat_is_lost_from_there_on, 240)
