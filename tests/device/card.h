@@ -279,6 +279,13 @@ static inline void queue_enable(struct card *c, uint32_t q)
 	wr(c, QREG(q, CONTROL), Q35_QCONTROL_ENABLE);
 }
 
+/* In address space 1. */
+static inline void queue_start(struct card *c, uint32_t q, uint32_t order, uint32_t priority)
+{
+	queue_program(c, q, 1, order, priority);
+	queue_enable(c, q);
+}
+
 /* Puts a descriptor into the ring; returns the sequence number that says it is complete. */
 static inline uint64_t queue_put(struct card *c, uint32_t q, const struct q35_hw_desc *desc)
 {
@@ -377,8 +384,7 @@ static inline void card_start(struct card *c, uint32_t queues, uint32_t threads)
 	wr64(c, VREG(1, ROOT_LO), c->root);
 	wr(c, VREG(1, INVALIDATE), 1);
 	wr(c, Q35_REG_CONTROL, Q35_CONTROL_ENABLE);
-	queue_program(c, 0, 1, 6, 1);
-	queue_enable(c, 0);
+	queue_start(c, 0, 6, 1);
 }
 
 /* Returns false if the card has left a mapping behind. */

@@ -51,12 +51,12 @@ TEST_F(card, hang_takes_the_next_job_alone)
 
 	set(c, Q35_DEFECT_HANG);
 	submit(c, 0, &nop);
-	usleep(20000);
+	while (q35_asic_defects(&c->asic)) /* until it has struck */
+		usleep(50);
+	usleep(2000);
 	EXPECT_EQ(rd(c, QREG(0, STATE)), Q35_QUEUE_RUNNING);
 	EXPECT_EQ(rd(c, QREG(0, HEAD)), 0);
-	EXPECT_EQ(q35_asic_defects(&c->asic), 0);
-	queue_program(c, 1, 1, 2, 0);
-	queue_enable(c, 1);
+	queue_start(c, 1, 2, 0);
 	EXPECT_EQ(run(c, 1, &nop), Q35_FAULT_NONE);
 	ASSERT_TRUE(queue_reset(c, 0));
 	queue_enable(c, 0);
@@ -295,8 +295,7 @@ TEST(paced_jobs_take_what_the_counters_say)
 	card_start(&c, 2, 2);
 	c.asic.config.timing.memory_gbps = 1;
 	c.asic.config.pace = true; /* before the first job */
-	queue_program(&c, 1, 1, 2, 0);
-	queue_enable(&c, 1);
+	queue_start(&c, 1, 2, 0);
 	desc = fill(&c);
 
 	/* One array: jobs on two queues take as long as one after the other. */
@@ -312,7 +311,7 @@ TEST(paced_jobs_take_what_the_counters_say)
 	cycles = rd64(&c, Q35_REG_COUNTERS + Q35_COUNTER_CYCLES);
 	EXPECT_EQ(cycles, 3 * (16 << 20)); /* nanoseconds, at 1 GHz */
 	EXPECT_GE(took, cycles);
-	EXPECT_LT(took, cycles + 1000000000ull); /* the host may be busy */
+	EXPECT_LT(took, cycles + 10000000000ull); /* the host may be busy */
 	EXPECT_TRUE(card_destroy(&c));
 }
 

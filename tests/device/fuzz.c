@@ -355,8 +355,7 @@ static bool is_well(struct fuzz *f)
 	if (c->mapped) /* nothing is in flight */
 		return false;
 	wr(c, Q35_REG_CONTROL, Q35_CONTROL_ENABLE);
-	queue_program(c, 0, 1, 6, 1);
-	queue_enable(c, 0);
+	queue_start(c, 0, 6, 1);
 	return run(c, 0, &nop) == Q35_FAULT_NONE;
 }
 

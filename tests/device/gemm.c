@@ -442,8 +442,7 @@ TEST_F(card, counters_follow_the_roofline)
 	EXPECT_EQ(rd64(c, QCOUNTER(0, STALLS)), cycles - array);
 	EXPECT_EQ(rd64(c, QCOUNTER(0, JOBS)), 1);
 
-	queue_program(c, 1, 1, 4, 0);
-	queue_enable(c, 1);
+	queue_start(c, 1, 4, 0);
 	ASSERT_EQ(run(c, 1, &desc), Q35_FAULT_NONE);
 	EXPECT_EQ(rd64(c, QCOUNTER(1, MACS)), 10 * 100 * 300);
 	EXPECT_EQ(rd64(c, Q35_REG_COUNTERS + Q35_COUNTER_MACS), 2 * 10 * 100 * 300);

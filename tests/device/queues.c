@@ -72,8 +72,7 @@ TEST_F(card, a_ring_of_one_descriptor_works)
 	struct card *c = &self->c;
 	int i;
 
-	queue_program(c, 1, 1, 0, 0);
-	queue_enable(c, 1);
+	queue_start(c, 1, 0, 0);
 	for (i = 0; i < 10; i++)
 		ASSERT_EQ(run(c, 1, &nop), Q35_FAULT_NONE);
 }
@@ -173,8 +172,7 @@ TEST_F(card, a_fault_stops_its_queue_alone)
 	struct q35_hw_desc bad = fence(0, 1), good = fence(va, 7);
 	int i;
 
-	queue_program(c, 1, 1, 4, 1);
-	queue_enable(c, 1);
+	queue_start(c, 1, 4, 1);
 	queue_put(c, 0, &nop);
 	queue_put(c, 0, &nop);
 	queue_put(c, 0, &bad);
@@ -226,8 +224,7 @@ TEST_F(card, a_hung_queue_is_reset_alone)
 	struct card *c = &self->c;
 	int i;
 
-	queue_program(c, 1, 1, 4, 1);
-	queue_enable(c, 1);
+	queue_start(c, 1, 4, 1);
 	for (i = 0; i < 20; i++) {
 		submit(c, 0, &hang);
 		ASSERT_EQ(run(c, 1, &nop), Q35_FAULT_NONE);
@@ -273,8 +270,7 @@ TEST_F(card, card_reset_abandons_everything)
 	struct card *c = &self->c;
 	struct q35_hw_desc desc = long_product(c);
 
-	queue_program(c, 1, 1, 4, 1);
-	queue_enable(c, 1);
+	queue_start(c, 1, 4, 1);
 	submit(c, 0, &desc);
 	submit(c, 1, &hang);
 	usleep(2000);
@@ -294,8 +290,7 @@ TEST_F(card, queues_run_at_the_same_time)
 	struct q35_hw_desc desc = fence(va, 1);
 	uint64_t seqno;
 
-	queue_program(c, 1, 1, 4, 1);
-	queue_enable(c, 1);
+	queue_start(c, 1, 4, 1);
 	c->gate_address = *pte_of(c, va, 0) & Q35_PTE_FRAME;
 	seqno = submit(c, 1, &desc);
 	while (!c->gate_waiting)
@@ -333,8 +328,7 @@ TEST_F(one_worker, queues_of_one_priority_share_the_card)
 	desc.gemm.m = 128;
 	wr(c, Q35_REG_CONTROL, 0);
 	for (q = 0; q < 4; q++) {
-		queue_program(c, q + 1, 1, 4, 1);
-		queue_enable(c, q + 1);
+		queue_start(c, q + 1, 4, 1);
 		for (i = 0; i < 10; i++) {
 			queue_put(c, q + 1, &desc);
 			stamp.timestamp.va = va + (i < 5 ? 0 : 32) + q * 8;
@@ -364,8 +358,7 @@ TEST_F(one_worker, higher_priority_goes_first)
 	/* All rung while the card is disabled, lowest first; each ends with a time stamp. */
 	wr(c, Q35_REG_CONTROL, 0);
 	for (q = 0; q < 4; q++) {
-		queue_program(c, q + 1, 1, 4, q);
-		queue_enable(c, q + 1);
+		queue_start(c, q + 1, 4, q);
 		for (i = 0; i < 5; i++)
 			queue_put(c, q + 1, &desc);
 		stamp.timestamp.va = va + q * 8;
@@ -388,8 +381,7 @@ TEST_F(one_worker, a_higher_priority_need_not_wait_for_a_job)
 	struct q35_hw_desc desc = long_product(c);
 
 	submit(c, 0, &desc);
-	queue_program(c, 1, 1, 4, 2);
-	queue_enable(c, 1);
+	queue_start(c, 1, 4, 2);
 	while (rd(c, QREG(0, STATE)) != Q35_QUEUE_RUNNING)
 		usleep(50);
 	EXPECT_EQ(run(c, 1, &nop), Q35_FAULT_NONE);

@@ -241,8 +241,7 @@ TEST_F(card, queues_and_card_add_up)
 	int i;
 
 	c->asic.config.timing = small;
-	queue_program(c, 1, 1, 6, 1);
-	queue_enable(c, 1);
+	queue_start(c, 1, 6, 1);
 	for (i = 1; i <= 20; i++) {
 		desc.fill.size = 400 * i;
 		last[i % 2] = submit(c, i % 2, &desc);
