@@ -133,13 +133,14 @@ TEST_F(dmabuf, is_imported_from_vgem)
 
 TEST_F(dmabuf, is_exported_to_vgem)
 {
-	struct q35_hw_desc job = fill_job(BASE, 4, 0xfeed);
-	uint32_t handle;
+	struct q35_hw_desc job = fill_job(SHARED, 4, 0xfeed);
+	uint32_t bo, handle;
 	void *mem;
 	int prime;
 
-	ASSERT_EQ(0,
-		  drmPrimeHandleToFD(self->rig.fd, self->rig.bo, DRM_CLOEXEC | DRM_RDWR, &prime));
+	ASSERT_EQ(0, bo_create(self->rig.fd, SIZE, 0, &bo));
+	ASSERT_EQ(0, map_at(self->rig.fd, self->rig.vm, 0, bo, 0, SHARED, SIZE));
+	ASSERT_EQ(0, drmPrimeHandleToFD(self->rig.fd, bo, DRM_CLOEXEC | DRM_RDWR, &prime));
 	ASSERT_EQ(0, drmPrimeFDToHandle(self->vgem, prime, &handle));
 	mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, prime, 0);
 	ASSERT_NE(MAP_FAILED, mem);
