@@ -70,7 +70,7 @@ TEST_F(function, faulted_bits_are_cleared_by_ones)
 	check_faulted_bits(&self->bus, _metadata);
 }
 
-TEST_F(function, undefined_offsets_do_nothing)
+TEST_F_TIMEOUT(function, undefined_offsets_do_nothing, 200)
 {
 	check_undefined_offsets(&self->sheet, &self->bus, _metadata);
 }

@@ -175,7 +175,7 @@ TEST_F(slot, without_its_link_the_card_is_all_ones_and_comes_back)
 	EXPECT_EQ(load(m, 'q', WRITEBACK), 1u << RING_ORDER);
 }
 
-TEST_F(slot, a_busy_card_is_pulled_out_and_plugged_in_again)
+TEST_F_TIMEOUT(slot, a_busy_card_is_pulled_out_and_plugged_in_again, 200)
 {
 	struct machine *m = &self->m;
 	uint32_t status = capability_at(m, PORT, PCI_CAP_EXPRESS) + EXPRESS_SLTSTA;
@@ -199,7 +199,7 @@ TEST_F(slot, a_busy_card_is_pulled_out_and_plugged_in_again)
 	}
 }
 
-TEST_F(slot, resets_and_stops_do_not_wait_for_jobs)
+TEST_F_TIMEOUT(slot, resets_and_stops_do_not_wait_for_jobs, 200)
 {
 	struct machine *m = &self->m;
 	int i;
@@ -322,7 +322,7 @@ TEST_F(iommu, what_is_not_mapped_is_a_fault_of_both)
 }
 
 /* Whoever stops or resets the card holds the lock that translations and faults need. */
-TEST_F(iommu, stops_and_resets_let_translations_go_on)
+TEST_F_TIMEOUT(iommu, stops_and_resets_let_translations_go_on, 200)
 {
 	struct machine *m = &self->m;
 	int i;

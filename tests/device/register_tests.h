@@ -200,6 +200,10 @@ static inline void check_undefined_offsets(const struct sheet *s, const struct b
 	static uint32_t before[BAR_SIZE / 4];
 	uint32_t queues = bus_rd(b, Q35_REG_QUEUES), vms = bus_rd(b, Q35_REG_VMS);
 	uint32_t bells = bus_rd(b, Q35_REG_DOORBELL_OFFSET), offset, i, q;
+	/* Read once: a bus may be slow. */
+	uint32_t queue = bus_queue(b, 0, 0), queue_stride = bus_rd(b, Q35_REG_QUEUE_STRIDE);
+	uint32_t vm = bus_vm(b, 0, 0), vm_stride = bus_rd(b, Q35_REG_VM_STRIDE);
+	uint32_t bell_stride = bus_rd(b, Q35_REG_DOORBELL_STRIDE);
 	const struct entry *e;
 
 	ASSERT_TRUE(bus_reset(b));
@@ -210,13 +214,13 @@ static inline void check_undefined_offsets(const struct sheet *s, const struct b
 			if (!strncmp(e->name, "REG_", 4))
 				defined[(offset + i) / 4] = true;
 			for (q = 0; *e->name == 'Q' && q < queues; q++)
-				defined[bus_queue(b, q, e->value + i) / 4] = true;
+				defined[(queue + q * queue_stride + e->value + i) / 4] = true;
 			for (q = 0; *e->name == 'V' && q < vms; q++)
-				defined[bus_vm(b, q, e->value + i) / 4] = true;
+				defined[(vm + q * vm_stride + e->value + i) / 4] = true;
 		}
 	}
 	for (q = 0; q < queues; q++)
-		defined[bus_doorbell(b, q) / 4] = true;
+		defined[(bells + q * bell_stride) / 4] = true;
 	for (offset = 0; offset < BAR_SIZE; offset = next_offset(b, bells, offset)) {
 		before[offset / 4] = bus_rd(b, offset);
 		if (!defined[offset / 4]) {
