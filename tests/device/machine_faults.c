@@ -179,6 +179,8 @@ TEST_F_TIMEOUT(slot, a_busy_card_is_pulled_out_and_plugged_in_again, 200)
 {
 	struct machine *m = &self->m;
 	uint32_t status = capability_at(m, PORT, PCI_CAP_EXPRESS) + EXPRESS_SLTSTA;
+	static const char another[] =
+		"\"driver\":\"q35-accel\",\"id\":\"card\",\"bus\":\"slot1\",\"vram\":67108864";
 	int i;
 
 	for (i = 0; i < 5; i++) {
@@ -191,9 +193,7 @@ TEST_F_TIMEOUT(slot, a_busy_card_is_pulled_out_and_plugged_in_again, 200)
 		EXPECT_EQ(config_rd_at(m, PORT, status) & (SLTSTA_PRESENT | SLTSTA_CHANGED),
 			  SLTSTA_CHANGED);
 		config_wr_at(m, PORT, status - 2, SLTSTA_CHANGED << 16);
-		ASSERT_TRUE(qmp(m, "device_add",
-				"\"driver\": \"q35-accel\", \"id\": \"card\", \"bus\": \"slot1\", "
-				"\"vram\": 67108864"));
+		ASSERT_TRUE(qmp(m, "device_add", "%s", another));
 		place_card(m);
 		EXPECT_EQ(load(m, 'l', REGS + Q35_REG_MAGIC), Q35_MAGIC);
 	}
