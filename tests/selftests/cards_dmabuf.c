@@ -150,17 +150,6 @@ TEST_F(dmabuf, is_exported_to_vgem)
 	close(prime);
 }
 
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
 TEST_F_TIMEOUT(dmabuf, is_shared_by_two_cards_and_outlives_one, 120)
 {
 	const char *ours = getenv("Q35_CARD"), *other = getenv("Q35_OTHER");
@@ -177,12 +166,12 @@ TEST_F_TIMEOUT(dmabuf, is_shared_by_two_cards_and_outlives_one, 120)
 	ASSERT_EQ(0, run(exporter.fd, exporter.queue, &job, 1));
 	EXPECT_EQ(0xfeed, exporter.mem[0]);
 
-	ASSERT_EQ(0, write_file("/sys/bus/pci/drivers/q35/unbind", other));
+	ASSERT_EQ(0, write_text("/sys/bus/pci/drivers/q35/unbind", other));
 	EXPECT_EQ(-ENODEV, submit(exporter.fd, exporter.queue, &job, 1, NULL, 0));
 	EXPECT_EQ(0, card_shares(&self->rig, prime, exporter.mem));
 	close(prime);
 	rig_close(&exporter);
-	ASSERT_EQ(0, write_file("/sys/bus/pci/drivers/q35/bind", other));
+	ASSERT_EQ(0, write_text("/sys/bus/pci/drivers/q35/bind", other));
 }
 
 /* Another device would need peer-to-peer DMA, and to let go when the card leaves. */

@@ -286,17 +286,6 @@ TEST_F(memory, fdinfo_tells_memory_by_region)
 	EXPECT_EQ(5, host);
 }
 
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
 #define CGROUPS "/tmp/cgroups"
 #define GROUP CGROUPS "/q35"
 
@@ -319,7 +308,7 @@ static int charge(void)
 	struct rig rig;
 	uint32_t bo;
 
-	if (write_file(GROUP "/cgroup.procs", "0"))
+	if (write_text(GROUP "/cgroup.procs", "0"))
 		return 1;
 	if (rig_open(&rig, 0) || bo_create(rig.fd, 16 * MIB, 0, &bo))
 		return 2;
@@ -336,7 +325,7 @@ TEST_F(memory, of_the_host_is_charged_to_who_uses_it)
 
 	ASSERT_EQ(0, mkdir(CGROUPS, 0755));
 	ASSERT_EQ(0, mount("none", CGROUPS, "cgroup2", 0, NULL));
-	ASSERT_EQ(0, write_file(CGROUPS "/cgroup.subtree_control", "+memory"));
+	ASSERT_EQ(0, write_text(CGROUPS "/cgroup.subtree_control", "+memory"));
 	ASSERT_EQ(0, mkdir(GROUP, 0755));
 	pid = fork();
 	if (!pid)

@@ -137,17 +137,6 @@ TEST_F(observe, debugfs_lists_mappings_and_memory)
 
 #define TRACING "/sys/kernel/tracing/"
 
-static int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC), ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
 /* Where the next event from there on with the words in it begins, or NULL. */
 static const char *find_event(const char *from, const char *event, const char *words)
 {

@@ -9,17 +9,6 @@
 
 #define DELAY "/sys/module/suspend/parameters/pm_test_delay" /* seconds */
 
-static int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC), ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
 static int system_sleep(void)
 {
 	return write_text("/sys/power/state", "freeze");

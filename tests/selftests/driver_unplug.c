@@ -22,17 +22,6 @@ FIXTURE(unplug)
 	struct rig rig;
 };
 
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
 FIXTURE_SETUP(unplug)
 {
 	glob_t bound;
@@ -100,7 +89,7 @@ TEST_F(unplug, ends_jobs_waits_and_mappings)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, wait_for, &waiter));
 	usleep(50000);
 
-	ASSERT_EQ(0, write_file(DRIVER "/unbind", self->address));
+	ASSERT_EQ(0, write_text(DRIVER "/unbind", self->address));
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, waiter.ret);
 	ASSERT_EQ(0, ioctl(file, SYNC_IOC_FILE_INFO, &info));
@@ -114,7 +103,7 @@ TEST_F(unplug, ends_jobs_waits_and_mappings)
 	ASSERT_EQ(-ENODEV, card_open());
 
 	/* The old file is still open. */
-	ASSERT_EQ(0, write_file(DRIVER "/bind", self->address));
+	ASSERT_EQ(0, write_text(DRIVER "/bind", self->address));
 	ASSERT_EQ(0, rig_open(&rig, 0));
 	hang = fill_job(BASE, 4, 2);
 	EXPECT_EQ(0, run(rig.fd, rig.queue, &hang, 1));
@@ -170,8 +159,8 @@ TEST_F_TIMEOUT(unplug, under_load_leaves_only_enodev, 300)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL, work, &workers[i]));
 	for (round = 0; round < 10; round++) {
 		usleep(200000);
-		ASSERT_EQ(0, write_file(DRIVER "/unbind", self->address));
-		ASSERT_EQ(0, write_file(DRIVER "/bind", self->address));
+		ASSERT_EQ(0, write_text(DRIVER "/unbind", self->address));
+		ASSERT_EQ(0, write_text(DRIVER "/bind", self->address));
 	}
 	/* On a loaded host one of them may not have had its turn yet. */
 	for (i = 0; i < 3; i++)

@@ -19,17 +19,6 @@
 #define DRIVER "/sys/bus/pci/drivers/q35"
 #define DEBUGFS "/sys/kernel/debug/"
 
-static int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
 /*
  * Where the kernel itself does not bear a failure (seen in Linux 6.12), nothing fails: its buddy
  * allocator, when it cannot split a block, gives one back that was free, and crashes later; DRM, when it

@@ -36,6 +36,18 @@
 #undef TEST_TIMEOUT_DEFAULT /* seconds, of the harness */
 #define TEST_TIMEOUT_DEFAULT 120
 
+/* To a file of sysfs, debugfs and the like. */
+static inline int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
 /* Whether the node is that of the card at the PCI address, if one is asked for. */
 static inline int card_is_at(int node, const char *address)
 {
