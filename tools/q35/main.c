@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The q35 command: finds the subcommand and says what all of them say alike. */
 #include <errno.h>
+#include <libgen.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
@@ -17,17 +18,17 @@
 static int command_bench(int argc, char **argv)
 {
 	static const char *const places[] = {"q35-bench", "../libexec/q35-bench"};
-	char self[PATH_MAX], path[PATH_MAX + 32];
-	ssize_t length = readlink("/proc/self/exe", self, sizeof(self));
+	char self[PATH_MAX], path[PATH_MAX + 32], *directory;
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	size_t i;
 
 	(void)argc;
-	if (length < 0 || length == sizeof(self))
+	if (length < 0)
 		return fail("bench: cannot tell where this program is");
-	while (self[length - 1] != '/')
-		length--;
+	self[length] = '\0';
+	directory = dirname(self);
 	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-		snprintf(path, sizeof(path), "%.*s%s", (int)length, self, places[i]);
+		snprintf(path, sizeof(path), "%s/%s", directory, places[i]);
 		execv(path, argv);
 		if (errno != ENOENT)
 			return fail("bench: %s: %s", path, strerror(errno));
