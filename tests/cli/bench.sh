@@ -94,7 +94,7 @@ test_engine_rows_are_well_formed() {
 	succeeds "$bench" engine -s 70x300 -t 2 -S 0.01 --working-set 1000 -o "$work/rows"
 	well_formed "$work/rows"
 	table_matches "$work/rows"
-	for setting in "m=1, threads=1" "m=32, threads=2" "m=128, threads=1"; do
+	for setting in "m=1, threads=1, jobs=1" "m=32, threads=2, jobs=8" "m=128, threads=1, jobs=8"; do
 		grep -q "\"card's engine, 70x300, $setting\"" "$work/rows" || note "no $setting"
 	done
 }

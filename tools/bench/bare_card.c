@@ -152,6 +152,7 @@ static void start(struct card *c, uint64_t memory_size)
 	q35_asic_write(&c->asic, queue + Q35_QREG_CONTROL, Q35_QCONTROL_ENABLE);
 }
 
+_Static_assert(CARD_BATCH_MAX < 1 << RING_ORDER, "the ring holds them");
 _Static_assert(CARD_THREADS_MAX == Q35_THREADS_MAX, "as many as the card has room for");
 
 struct card *card_create(void *memory, uint64_t memory_size, void *system, uint64_t system_size,
@@ -206,11 +207,17 @@ void card_destroy(struct card *c)
 	free(c);
 }
 
-int card_run(struct card *c, const struct q35_hw_desc *desc)
+int card_run(struct card *c, const struct q35_hw_desc *descs, uint32_t count)
 {
-	struct q35_hw_desc *slot = &c->ring[c->tail++ & ((1u << RING_ORDER) - 1)];
+	struct q35_hw_desc *slot = NULL;
+	uint32_t i;
 
-	*slot = *desc;
+	for (i = 0; i < count; i++) {
+		slot = &c->ring[c->tail++ & ((1u << RING_ORDER) - 1)];
+		*slot = descs[i];
+	}
+	if (!slot)
+		return DONE;
 	slot->flags |= Q35_DESC_NOTIFY | Q35_DESC_IRQ;
 	slot->seqno = c->tail;
 	q35_asic_write(&c->asic, Q35_DOORBELL_OFFSET + Q35_DOORBELL_TAIL, c->tail);
