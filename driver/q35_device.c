@@ -240,13 +240,13 @@ static void q35_device_save_counters(struct q35_device *q35)
 	mutex_unlock(&q35->slots_lock);
 }
 
-/* What was parked for a reset of the card, or by q35_device_restart(), may run. */
-static void q35_device_unpark(struct q35_device *q35)
+/* q35_device_unpark() - what was parked for this reason alone may run */
+void q35_device_unpark(struct q35_device *q35, enum q35_park why)
 {
 	mutex_lock(&q35->slots_lock);
 	for (u32 i = 0; i < q35->caps.queues; i++)
 		if (q35->queues[i])
-			q35_queue_unpark(q35->queues[i], Q35_PARK_RESET);
+			q35_queue_unpark(q35->queues[i], why);
 	mutex_unlock(&q35->slots_lock);
 }
 
@@ -269,7 +269,7 @@ static void q35_device_reset_work(struct work_struct *work)
 		drm_warn(&q35->drm, "resetting the card\n");
 		q35_device_save_counters(q35);
 		q35_device_restart(q35);
-		q35_device_unpark(q35);
+		q35_device_unpark(q35, Q35_PARK_RESET);
 	}
 	up_write(&q35->reset_sem);
 	dma_fence_end_signalling(cookie);
@@ -287,13 +287,13 @@ void q35_device_request_reset(struct q35_device *q35)
 	queue_work(q35_wq, &q35->reset_work);
 }
 
-/* Nothing of any queue's goes to the card any more, until it is woken up. */
-void q35_device_park(struct q35_device *q35)
+/* q35_device_park() - nothing more goes to the card, until q35_device_unpark() for the same reason */
+void q35_device_park(struct q35_device *q35, enum q35_park why)
 {
 	mutex_lock(&q35->slots_lock);
 	for (u32 i = 0; i < q35->caps.queues; i++)
 		if (q35->queues[i])
-			q35_queue_park(q35->queues[i], Q35_PARK_RESET);
+			q35_queue_park(q35->queues[i], why);
 	mutex_unlock(&q35->slots_lock);
 }
 
@@ -325,7 +325,7 @@ void q35_device_wake(struct q35_device *q35)
 	WRITE_ONCE(q35->asleep, false);
 	if (!q35->lost) {
 		q35_device_restart(q35);
-		q35_device_unpark(q35);
+		q35_device_unpark(q35, Q35_PARK_RESET);
 	}
 	up_write(&q35->reset_sem);
 	dma_fence_end_signalling(cookie);

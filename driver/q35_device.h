@@ -61,6 +61,12 @@ struct q35_caps {
 	u32 link_gbps;
 };
 
+/* Why jobs are parked. */
+enum q35_park {
+	Q35_PARK_SLEEP = 1 << 0, /* the system goes to sleep */
+	Q35_PARK_RESET = 1 << 1, /* the card is reset, by whoever */
+};
+
 /* What the driver costs, for debugfs. */
 struct q35_stats {
 	atomic64_t register_reads, register_writes; /* by q35_read() and q35_write() */
@@ -150,7 +156,8 @@ int q35_poll(struct q35_device *q35, u32 reg, u32 mask, u32 want, u64 timeout_us
 
 int q35_device_init(struct q35_device *q35);
 void q35_device_remove(struct q35_device *q35);
-void q35_device_park(struct q35_device *q35);
+void q35_device_park(struct q35_device *q35, enum q35_park why);
+void q35_device_unpark(struct q35_device *q35, enum q35_park why);
 void q35_device_sleep(struct q35_device *q35);
 void q35_device_wake(struct q35_device *q35);
 void q35_device_request_reset(struct q35_device *q35);

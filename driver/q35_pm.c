@@ -125,19 +125,8 @@ static struct q35_queue *q35_pm_get_queue(struct q35_device *q35, u32 slot)
 	return queue;
 }
 
-static void q35_pm_unpark(struct q35_device *q35)
-{
-	for (u32 i = 0; i < q35->caps.queues; i++) {
-		struct q35_queue *queue = q35_pm_get_queue(q35, i);
-
-		if (queue) {
-			q35_queue_unpark(queue, Q35_PARK_SLEEP);
-			q35_queue_put(queue);
-		}
-	}
-}
-
-static int q35_pm_park(struct q35_device *q35)
+/* Let what is on the card end. The queues are parked. */
+static int q35_pm_drain(struct q35_device *q35)
 {
 	unsigned long deadline = jiffies + msecs_to_jiffies(Q35_SUSPEND_WAIT_MS);
 
@@ -147,7 +136,6 @@ static int q35_pm_park(struct q35_device *q35)
 
 		if (!queue)
 			continue;
-		q35_queue_park(queue, Q35_PARK_SLEEP);
 		ret = q35_queue_drain(queue, deadline);
 		q35_queue_put(queue);
 		if (ret) {
@@ -161,10 +149,12 @@ static int q35_pm_park(struct q35_device *q35)
 static int q35_pm_suspend(struct device *dev)
 {
 	struct q35_device *q35 = dev_to_q35_device(dev);
-	int ret = q35_pm_park(q35);
+	int ret;
 
+	q35_device_park(q35, Q35_PARK_SLEEP);
+	ret = q35_pm_drain(q35);
 	if (ret) {
-		q35_pm_unpark(q35);
+		q35_device_unpark(q35, Q35_PARK_SLEEP);
 		return ret;
 	}
 	q35_device_sleep(q35);
@@ -176,7 +166,7 @@ static int q35_pm_resume(struct device *dev)
 	struct q35_device *q35 = dev_to_q35_device(dev);
 
 	q35_device_wake(q35);
-	q35_pm_unpark(q35);
+	q35_device_unpark(q35, Q35_PARK_SLEEP);
 	return 0;
 }
 

@@ -23,12 +23,6 @@ struct q35_vm;
 #define Q35_TIMEOUT_DEFAULT_MS (10 * MSEC_PER_SEC)
 #define Q35_TIMEOUT_MAX_MS (600 * MSEC_PER_SEC)
 
-/* Why jobs are parked. */
-enum q35_park {
-	Q35_PARK_SLEEP = 1 << 0, /* the system goes to sleep */
-	Q35_PARK_RESET = 1 << 1, /* the card is reset, by whoever */
-};
-
 struct q35_queue {
 	struct kref kref; /* the memory: the slot, the handle, each job and each fence */
 	refcount_t users; /* the scheduler: the handle and each job */
