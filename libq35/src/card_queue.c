@@ -215,9 +215,12 @@ int q35_card_wait(struct q35_queue *base, uint64_t point, int64_t deadline_ns)
 	struct drm_q35_queue_state state;
 	int ret;
 
-	ret = drmSyncobjTimelineWait(card->fd, &card->timelines[base->slot], &point, 1,
-				     deadline_ns > 0 ? deadline_ns : 0,
-				     DRM_SYNCOBJ_WAIT_FLAGS_WAIT_ALL, NULL);
+	/* The kernel waits in whole ticks and may give up within the last one before the deadline. */
+	do {
+		ret = drmSyncobjTimelineWait(card->fd, &card->timelines[base->slot], &point, 1,
+					     deadline_ns > 0 ? deadline_ns : 0,
+					     DRM_SYNCOBJ_WAIT_FLAGS_WAIT_ALL, NULL);
+	} while (ret == -ETIME && q35_now_ns() < deadline_ns);
 	if (ret == -ETIME)
 		return q35_fail(base->dev, ret, "submission %llu was not complete at the deadline",
 				(unsigned long long)(point - base->first - 1));

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "device.h"
 #include "kernels.h"
@@ -38,14 +37,6 @@ struct cpu_queue {
 static void *at(uint64_t address)
 {
 	return (void *)(uintptr_t)address;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 static void cpu_close(struct q35 *dev)
@@ -246,7 +237,7 @@ static int cpu_submit(struct q35_queue *queue, const struct q35_hw_desc *descs, 
 {
 	const struct cpu *cpu = (const struct cpu *)queue->dev;
 	struct cpu_queue *cq = (struct cpu_queue *)queue;
-	uint64_t start = now_ns();
+	int64_t start = q35_now_ns();
 	uint32_t i;
 	int ret;
 
@@ -269,7 +260,7 @@ static int cpu_submit(struct q35_queue *queue, const struct q35_hw_desc *descs, 
 		}
 	}
 	cq->counters.jobs += count;
-	cq->counters.busy_ns += now_ns() - start;
+	cq->counters.busy_ns += q35_now_ns() - start;
 	return 0;
 }
 

@@ -21,12 +21,21 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "error.h"
 #include "q35.h"
 #include "q35_hw.h"
 
 #define Q35_SLOTS 64 /* as many queues as Q35_REG_FAULTED has bits */
+
+static inline int64_t q35_now_ns(void) /* of the clock that deadlines are of */
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
 
 struct q35_backend {
 	void (*close)(struct q35 *dev);
