@@ -51,8 +51,7 @@ load() { # WHEN
 	row "load average of the machine ($(nproc) processors), $1" "$(cut -d' ' -f1 /proc/loadavg)" processes '' ''
 }
 
-under=TCG
-[ ! -w /dev/kvm ] || under=KVM
+under=$(tools/vm/accelerator.sh | tr a-z A-Z)
 
 rows=
 load before

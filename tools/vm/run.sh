@@ -102,7 +102,7 @@ arguments=(
 	-chardev "file,id=files,path=$work/files.tar"
 	-device virtserialport,chardev=files,name=q35.files
 )
-[ ! -w /dev/kvm ] || arguments+=(-accel kvm)
+[ "$("$top/tools/vm/accelerator.sh")" = tcg ] || arguments+=(-accel kvm)
 arguments+=(-accel tcg)
 arguments+=("${devices[@]}")
 [ ${#cards[@]} != 0 ] || cards=('')
