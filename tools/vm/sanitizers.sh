@@ -79,7 +79,7 @@ tree=$new/build
 log=$cache/kernel/sanitizers.log
 
 exec 9>"$cache/kernel/sanitizers.lock"
-flock 9
+[ -e "$final" ] || flock 9
 if [ ! -e "$final" ]; then
 	: >"$log"
 	build
