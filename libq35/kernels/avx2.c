@@ -2,11 +2,13 @@
 /*
  * AVX2 (Haswell, Zen 1 and later; QEMU without KVM).
  *
- * Without VBMI a table of 256 bytes takes 31 shuffles and blends. It is quicker to look up two
- * codes at a time by scalar loads: an even position's window and the following odd one's overlap
- * and make 11 bits, so a table of 2048 pairs, 4 KiB, holds the whole codebook. Codebooks of which
- * only 4 to 6 bits of the window matter take 1 to 7 shuffles and blends for 32 codes; those are
- * quicker. Rows of any number then multiply from the decoded piece in the first-level cache.
+ * Without VBMI a table of 256 bytes takes 16 shuffles and as much again to choose among them. It is
+ * quicker to look up two codes at a time by scalar loads: an even position's window and the following
+ * odd one's overlap and make 11 bits, so a table of 2048 pairs, 4 KiB, holds the whole codebook.
+ * What bounds it are these 64 loads a tile: a Zen 5 does 4 a cycle from one line, but 2 from all over
+ * the table, and fewer if the table is larger. Codebooks of which only 4 to 6 bits of the window
+ * matter take 1 to 4 shuffles for 32 codes; those are quicker. Rows then multiply from the decoded
+ * piece in the first-level cache, but a single one multiplies pairs as they are decoded.
  *
  * vpmaddubsw multiplies unsigned by signed bytes and saturates the sum of two products at 16 bits.
  * |code| times the activation with the code's sign is exact: 2 * 128 * 127 < 2^15.
@@ -26,31 +28,34 @@
 #define inline_always static inline __attribute__((always_inline))
 
 #define SHUFFLE_BITS 6 /* wider windows are quicker by pairs */
+#define PAIRS 0
 #define PAIR_BITS 11
 #define PAIR_STEP (Q35_EVEN_BITS + Q35_ODD_BITS)
+#define PREFETCH 4096 /* bytes: more than a segment of 128 inputs */
 #define PANEL_ROWS 64
 #define PIECE_K 256 /* inputs decoded at a time: 16 KiB */
 #define UNIT_ROWS 4
 #define UNIT_N 8 /* outputs of a unit: two registers of codes, 8 of sums */
 
-struct cut { /* of windows out of quadwords: words that hold them, and how far up they go */
-	__m256i bytes, shift;
+/* How the windows of one parity come out of two quadwords, 16 of them as words. */
+struct cut {
+	__m256i first, next; /* bytes of a tile's first two quadwords, and of any others */
+	__m256i low, high; /* factors that bring a window to the low byte, and to the high one */
 };
 
 struct shuffler {
 	unsigned int bits;
-	__m256i table[2][4]; /* even, odd; for at most SHUFFLE_BITS */
-	struct cut cut[2][2]; /* of a quadword's first output and second one */
+	__m256i table[2][1 << (SHUFFLE_BITS - 4)]; /* even, odd; see look_up() */
+	struct cut cut[2];
 };
 
 struct panel {
 	struct shuffler shuffler;
-	/* As pairs; natural order of inputs, 4 pairs an output. */
-	uint16_t codes[PIECE_K / Q35_TILE_K][Q35_BLOCK_N][4] __attribute__((aligned(32)));
+	__m256i codes[PIECE_K / Q35_TILE_K][Q35_BLOCK_N / 4];
 	int32_t acc[PANEL_ROWS][Q35_BLOCK_N]; /* of a segment longer than a piece */
 	float y[PANEL_ROWS][Q35_BLOCK_N];
 	float scale[Q35_BLOCK_N], zero[Q35_BLOCK_N]; /* of the segment */
-	uint16_t pair[1 << PAIR_BITS]; /* even code low; bit 0 of the index is the oldest */
+	uint16_t pair[(1 << PAIR_BITS) + 1]; /* even code low; bit 0 of the index is the oldest */
 };
 
 /* What is common to the segments of one product with one block. */
@@ -83,12 +88,56 @@ static void init_pairs(uint16_t *pair, const int8_t *codebook)
 		pair[i] = even[i & 0xff] | odd[i >> Q35_ODD_BITS] << 8;
 }
 
-static void decode_tile(const uint16_t *pair, const uint8_t *tile, uint16_t *codes)
-{
-	unsigned int i, j;
-	uint64_t bits;
+/* How bextr takes the pairs' windows out of an output's bits, 4 bits before its own first one. */
+struct output_cut {
+	uint64_t pair[4];
+};
 
-	/* Two outputs are 56 bits; with the 4 before them, which the first window reaches, 60. */
+inline_always struct output_cut output_cut(void)
+{
+	struct output_cut c;
+	int i;
+
+#pragma GCC unroll 4
+	for (i = 0; i < 4; i++) {
+		c.pair[i] = PAIR_BITS << 8 | (4 + PAIR_STEP * i);
+		__asm__("" : "+r"(c.pair[i])); /* keeps it in a register, instead of at every use */
+	}
+	return c;
+}
+
+/* Two outputs of a tile: bits are the 4 before them and their 56. */
+inline_always __m128i decode_quadword(const uint16_t *pair, const struct output_cut *cut,
+				      uint64_t bits)
+{
+	uint64_t second = bits >> 4 * PAIR_STEP;
+	__m128i codes;
+
+	codes = _mm_loadu_si32(&pair[__bextr_u64(bits, cut->pair[0])]);
+	codes = _mm_insert_epi16(codes, pair[__bextr_u64(bits, cut->pair[1])], 1);
+	codes = _mm_insert_epi16(codes, pair[__bextr_u64(bits, cut->pair[2])], 2);
+	codes = _mm_insert_epi16(codes, pair[__bextr_u64(bits, cut->pair[3])], 3);
+	codes = _mm_insert_epi16(codes, pair[__bextr_u64(second, cut->pair[0])], 4);
+	codes = _mm_insert_epi16(codes, pair[__bextr_u64(second, cut->pair[1])], 5);
+	codes = _mm_insert_epi16(codes, pair[__bextr_u64(second, cut->pair[2])], 6);
+	return _mm_insert_epi16(codes, pair[__bextr_u64(second, cut->pair[3])], 7);
+}
+
+/* A tile that will be read about as much later as memory takes to answer. */
+inline_always void prefetch(const uint8_t *tile)
+{
+	_mm_prefetch((const char *)tile + PREFETCH, _MM_HINT_T0);
+}
+
+/* A tile's codes in natural order, 4 outputs a register. */
+inline_always void decode_by_pairs(const uint16_t *pair, const struct output_cut *cut,
+				   const uint8_t *tile, __m256i codes[4])
+{
+	__m128i two[Q35_TILE_N / 2];
+	uint64_t bits;
+	int i;
+
+#pragma GCC unroll 8
 	for (i = 0; i < Q35_TILE_N / 2; i++) {
 		if (i) {
 			memcpy(&bits, tile + 7 * i - 1, sizeof(bits));
@@ -96,69 +145,81 @@ static void decode_tile(const uint16_t *pair, const uint8_t *tile, uint16_t *cod
 			memcpy(&bits, tile, sizeof(bits));
 			bits = bits << 8 | tile[Q35_TILE_BYTES - 1];
 		}
-		for (j = 0; j < 8; j++)
-			codes[8 * i + j] = pair[_bextr_u64(bits, 4 + PAIR_STEP * j, PAIR_BITS)];
+		two[i] = decode_quadword(pair, cut, bits);
+		if (i % 2)
+			codes[i / 2] = _mm256_set_m128i(two[i], two[i - 1]);
 	}
 }
 
-/* Codes of 32 windows by shuffles of 2^(bits - 4) tables of 16; bits is a constant. */
-inline_always __m256i look_up(const __m256i *table, __m256i window, int bits)
+/*
+ * Codes of 2 x 32 windows of as many bits, a constant. A shuffle gives 0 where its index is negative: of
+ * the window, the window less 16, less 32 … those count that have not passed the entry wanted, and
+ * each table is the difference from the one before.
+ */
+inline_always void look_up(const __m256i *table, __m256i window[2], int bits, __m256i code[2])
 {
-	__m256i low, code[4];
-	int i, b;
-
-	window = _mm256_srli_epi16(window, 8 - bits); /* drops the bits that do not matter */
-	low = _mm256_and_si256(window, _mm256_set1_epi8(15));
-	for (i = 0; i < 1 << (bits - 4); i++)
-		code[i] = _mm256_shuffle_epi8(_mm256_load_si256(&table[i]), low);
-	for (b = 4; b < bits; b++)
-		for (i = 0; i < 1 << (bits - 1 - b); i++)
-			code[i] = _mm256_blendv_epi8(code[2 * i], code[2 * i + 1],
-						     _mm256_slli_epi16(window, 7 - b));
-	return code[0];
-}
-
-/* The bytes from the one before a quadword's first bit on, of quadwords 2 q and 2 q + 1. */
-inline_always __m128i load_quadwords(const uint8_t *tile, int q)
-{
-	if (q == 0)
-		return _mm_insert_epi8(_mm_slli_si128(_mm_loadu_si128((const __m128i *)tile), 1),
-				       tile[Q35_TILE_BYTES - 1], 0);
-	if (q == 3) /* stays within the tile */
-		return _mm_srli_si128(
-			_mm_loadu_si128((const __m128i *)(tile + Q35_TILE_BYTES - 16)), 1);
-	return _mm_loadu_si128((const __m128i *)(tile + 14 * q - 1));
-}
-
-/* As many bits of 32 windows: those of even quarters of the outputs, then the others, alternate. */
-inline_always __m256i cut_windows(const struct cut cut[2], __m256i bits)
-{
-	__m256i first = _mm256_mullo_epi16(_mm256_shuffle_epi8(bits, cut[0].bytes), cut[0].shift);
-	__m256i second = _mm256_mullo_epi16(_mm256_shuffle_epi8(bits, cut[1].bytes), cut[1].shift);
-
-	return _mm256_or_si256(_mm256_srli_epi16(first, 8),
-			       _mm256_andnot_si256(_mm256_set1_epi16(0xff), second));
-}
-
-inline_always void shuffle_tile(const struct shuffler *s, const uint8_t *tile, uint16_t *codes,
-				int bits)
-{
-	const __m256i low = _mm256_set1_epi16(0xff);
-	__m256i quads, even, odd, first, second, a, b;
-	int half;
+	int i, v;
 
 #pragma GCC unroll 2
-	for (half = 0; half < 2; half++, codes += Q35_TILE_WEIGHTS / 4) {
-		quads = _mm256_set_m128i(load_quadwords(tile, 2 * half + 1),
-					 load_quadwords(tile, 2 * half));
-		even = look_up(s->table[0], cut_windows(s->cut[0], quads), bits);
-		odd = look_up(s->table[1], cut_windows(s->cut[1], quads), bits);
-		first = _mm256_or_si256(_mm256_and_si256(even, low), _mm256_slli_epi16(odd, 8));
-		second = _mm256_or_si256(_mm256_srli_epi16(even, 8), _mm256_andnot_si256(low, odd));
-		a = _mm256_unpacklo_epi64(first, second);
-		b = _mm256_unpackhi_epi64(first, second);
-		_mm256_storeu_si256((__m256i *)codes, _mm256_permute2x128_si256(a, b, 0x20));
-		_mm256_storeu_si256((__m256i *)(codes + 16), _mm256_permute2x128_si256(a, b, 0x31));
+	for (v = 0; v < 2; v++)
+		code[v] = _mm256_shuffle_epi8(table[0], window[v]);
+#pragma GCC unroll 4
+	for (i = 1; i < 1 << (bits - 4); i++) {
+#pragma GCC unroll 2
+		for (v = 0; v < 2; v++) {
+			window[v] = _mm256_sub_epi8(window[v], _mm256_set1_epi8(16));
+			code[v] =
+				_mm256_xor_si256(code[v], _mm256_shuffle_epi8(table[i], window[v]));
+		}
+	}
+}
+
+/* Of quadwords 2 q and 2 q + 1, one in each half, words that hold the windows of one parity. */
+inline_always __m256i cut_words(const struct cut *cut, const uint8_t *tile, int q)
+{
+	const __m128i *at = (const __m128i *)(q ? tile + 14 * q - 2 : tile);
+	__m256i words = _mm256_broadcastsi128_si256(_mm_loadu_si128(at));
+
+	if (q)
+		return _mm256_shuffle_epi8(words, cut->next);
+	return _mm256_or_si256(_mm256_shuffle_epi8(words, cut->first),
+			       _mm256_zextsi128_si256(_mm_cvtsi32_si128(tile[Q35_TILE_BYTES - 1])));
+}
+
+/* 32 windows of one parity, those of quadwords 4 h and 4 h + 1 in low bytes, of the next two in high ones. */
+inline_always __m256i cut_windows(const struct cut *cut, const uint8_t *tile, int h, int bits)
+{
+	const __m256i low = _mm256_set1_epi16((1 << bits) - 1);
+	__m256i first = _mm256_mulhi_epu16(cut_words(cut, tile, 2 * h), cut->low);
+	__m256i second = _mm256_mullo_epi16(cut_words(cut, tile, 2 * h + 1), cut->high);
+
+	second = _mm256_srli_epi16(second, Q35_WINDOW_BITS - bits);
+	return _mm256_or_si256(_mm256_and_si256(first, low),
+			       _mm256_and_si256(second, _mm256_slli_epi16(low, 8)));
+}
+
+/* The same for windows of as many bits. */
+inline_always void decode_by_shuffles(const struct shuffler *s, const uint8_t *tile, int bits,
+				      __m256i codes[4])
+{
+	const __m256i low = _mm256_set1_epi16(0xff);
+	__m256i window[2], even[2], odd[2];
+	int h;
+
+#pragma GCC unroll 2
+	for (h = 0; h < 2; h++)
+		window[h] = cut_windows(&s->cut[0], tile, h, bits);
+	look_up(s->table[0], window, bits, even);
+#pragma GCC unroll 2
+	for (h = 0; h < 2; h++)
+		window[h] = cut_windows(&s->cut[1], tile, h, bits);
+	look_up(s->table[1], window, bits, odd);
+#pragma GCC unroll 2
+	for (h = 0; h < 2; h++) {
+		codes[2 * h] = _mm256_or_si256(_mm256_and_si256(even[h], low),
+					       _mm256_slli_epi16(odd[h], 8));
+		codes[2 * h + 1] = _mm256_or_si256(_mm256_srli_epi16(even[h], 8),
+						   _mm256_andnot_si256(low, odd[h]));
 	}
 }
 
@@ -176,70 +237,59 @@ static unsigned int window_bits(const int8_t *codebook)
 	return bits;
 }
 
+static void init_cut(struct cut *c, unsigned int parity, unsigned int bits)
+{
+	uint8_t first[32], next[32];
+	uint16_t low[16], high[16];
+	unsigned int i, offset, byte;
+
+	/* A word has 1 to 8 bits below its window; the byte before a quadword's first bit counts as 0. */
+	for (i = 0; i < 16; i++) {
+		offset = i % 8 * PAIR_STEP + (parity ? 7 : 4);
+		byte = i / 8 * 7 + (offset - 1) / 8;
+		offset = (offset - 1) % 8 + 1;
+		first[2 * i] = byte ? byte - 1 : 0x80;
+		first[2 * i + 1] = byte;
+		next[2 * i] = byte + 1;
+		next[2 * i + 1] = byte + 2;
+		low[i] = 1 << (8 + bits - offset);
+		high[i] = 1 << (8 - offset);
+	}
+	c->first = _mm256_loadu_si256((const __m256i *)first);
+	c->next = _mm256_loadu_si256((const __m256i *)next);
+	c->low = _mm256_loadu_si256((const __m256i *)low);
+	c->high = _mm256_loadu_si256((const __m256i *)high);
+}
+
 static void init_shuffler(struct shuffler *s, const int8_t *codebook)
 {
-	unsigned int parity, i, j, h, offset;
-	int8_t table[1 << (SHUFFLE_BITS - 4)][16];
-	uint8_t bytes[32];
-	uint16_t shift[16];
+	uint8_t table[1 << SHUFFLE_BITS];
+	unsigned int parity, i;
 
 	s->bits = window_bits(codebook);
 	if (s->bits > SHUFFLE_BITS)
 		return;
-	for (parity = 0; parity < 2; parity++) {
-		for (i = 0; i < 1u << s->bits; i++)
-			table[i / 16][i % 16] =
-				codebook[256 * parity + q35_reverse_window(i << (8 - s->bits))];
-		for (i = 0; i < 1u << (s->bits - 4); i++)
-			s->table[parity][i] = _mm256_broadcastsi128_si256(
-				_mm_loadu_si128((const __m128i *)table[i]));
-		for (h = 0; h < 2; h++) {
-			for (i = 0; i < 4; i++) { /* of quadwords; two share a register's half */
-				for (j = 0; j < 4; j++) {
-					offset = (4 * h + j) * PAIR_STEP + (parity ? 7 : 4);
-					bytes[8 * i + 2 * j] = i % 2 * 7 + offset / 8;
-					bytes[8 * i + 2 * j + 1] = i % 2 * 7 + offset / 8 + 1;
-					shift[4 * i + j] = 1 << (8 - offset % 8);
-				}
-			}
-			s->cut[parity][h].bytes = _mm256_loadu_si256((const __m256i *)bytes);
-			s->cut[parity][h].shift = _mm256_loadu_si256((const __m256i *)shift);
+	for (parity = 0; parity < 2; parity++, codebook += 1 << Q35_WINDOW_BITS) {
+		for (i = 0; i < 1u << s->bits; i++) {
+			table[i] = codebook[q35_reverse_window(i << (8 - s->bits))];
+			if (i >= 16)
+				table[i] ^= codebook[q35_reverse_window((i - 16) << (8 - s->bits))];
 		}
+		for (i = 0; i < 1u << s->bits; i += 16)
+			s->table[parity][i / 16] = _mm256_broadcastsi128_si256(
+				_mm_loadu_si128((const __m128i *)&table[i]));
+		init_cut(&s->cut[parity], parity, s->bits);
 	}
 }
 
-inline_always void shuffle_piece(const struct job *j, struct panel *panel, uint32_t k, uint32_t end,
-				 int bits)
+/* bits is a constant; PAIRS stands for more than the shuffles are for. */
+inline_always void decode_tile(const struct panel *panel, const struct output_cut *cut,
+			       const uint8_t *tile, int bits, __m256i codes[4])
 {
-	const uint8_t *tile = j->tiles + (size_t)(k / Q35_TILE_K) * Q35_BLOCK_BYTES;
-	uint16_t(*codes)[Q35_BLOCK_N][4] = panel->codes;
-	unsigned int t;
-
-	for (; k < end; k += Q35_TILE_K, codes++)
-		for (t = 0; t < Q35_BLOCK_TILES; t++, tile += Q35_TILE_BYTES)
-			shuffle_tile(&panel->shuffler, tile, codes[0][t * Q35_TILE_N], bits);
-}
-
-static void decode_piece(const struct job *j, struct panel *panel, uint32_t k, uint32_t end)
-{
-	const uint8_t *tile = j->tiles + (size_t)(k / Q35_TILE_K) * Q35_BLOCK_BYTES;
-	uint16_t(*codes)[Q35_BLOCK_N][4] = panel->codes;
-	unsigned int t;
-
-	switch (panel->shuffler.bits) {
-	case 4:
-		shuffle_piece(j, panel, k, end, 4);
-		return;
-	case 5:
-		shuffle_piece(j, panel, k, end, 5);
-		return;
-	case 6:
-		shuffle_piece(j, panel, k, end, 6);
-		return;
-	}
-	for (; k < end; k += Q35_TILE_K, codes++)
-		for (t = 0; t < Q35_BLOCK_TILES; t++, tile += Q35_TILE_BYTES)
-			decode_tile(panel->pair, tile, codes[0][t * Q35_TILE_N]);
+	if (bits == PAIRS)
+		decode_by_pairs(panel->pair, cut, tile, codes);
+	else
+		decode_by_shuffles(&panel->shuffler, tile, bits, codes);
 }
 
 static void load_f16(const void *at, float *out)
@@ -298,6 +348,77 @@ inline_always void scale_segment(const struct job *j, struct panel *panel, uint3
 	_mm256_storeu_ps(&panel->y[m][n], y);
 }
 
+/* Adds the products of four outputs' codes with 8 activations, by pairs. */
+inline_always __m256i add_products(__m256i acc, __m256i codes, __m256i x)
+{
+	__m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes));
+
+	return _mm256_add_epi32(acc, _mm256_madd_epi16(products, _mm256_set1_epi16(1)));
+}
+
+/* 8 activations, which scratch has even before odd, in every quarter. */
+inline_always __m256i broadcast(const int8_t *codes)
+{
+	int64_t eight;
+
+	memcpy(&eight, codes, sizeof(eight));
+	return _mm256_shuffle_epi8(_mm256_set1_epi64x(eight),
+				   _mm256_set1_epi64x(0x0703060205010400));
+}
+
+/* Segment s of row m, multiplied as it is decoded by pairs, which leaves the multipliers idle. */
+static void multiply_row(const struct job *j, struct panel *panel, uint32_t s, uint32_t m)
+{
+	const int8_t *x = q35_row_codes(&j->l, j->scratch, m);
+	const struct output_cut cut = output_cut();
+	__m256i acc[Q35_BLOCK_TILES][4] = {0}, sum[4], codes[4];
+	uint32_t k, end, i, t;
+	const uint8_t *tile;
+	int h;
+
+	for (k = s * j->l.segment; k < segment_end(j, s); k = end) {
+		end = segment_end(j, s) - k < PIECE_K ? segment_end(j, s) : k + PIECE_K;
+		for (t = 0; t * Q35_TILE_N < j->outputs; t++) {
+			tile = j->tiles + (size_t)(k / Q35_TILE_K) * Q35_BLOCK_BYTES +
+			       t * Q35_TILE_BYTES;
+#pragma GCC unroll 4
+			for (h = 0; h < 4; h++)
+				sum[h] = acc[t][h];
+			for (i = k; i < end; i += Q35_TILE_K, tile += Q35_BLOCK_BYTES) {
+				prefetch(tile);
+				decode_by_pairs(panel->pair, &cut, tile, codes);
+#pragma GCC unroll 4
+				for (h = 0; h < 4; h++)
+					sum[h] = add_products(sum[h], codes[h], broadcast(x + i));
+			}
+#pragma GCC unroll 4
+			for (h = 0; h < 4; h++)
+				acc[t][h] = sum[h];
+		}
+	}
+	for (t = 0; t * Q35_TILE_N < j->outputs; t++)
+		for (h = 0; h < 2; h++)
+			scale_segment(j, panel, 0, t * Q35_TILE_N + h * UNIT_N,
+				      add_pairs(acc[t][2 * h], acc[t][2 * h + 1]),
+				      q35_row_scales(&j->l, j->scratch, m)[s],
+				      q35_row_sums(&j->l, j->scratch, m)[s]);
+}
+
+inline_always void decode_piece(const struct job *j, struct panel *panel, uint32_t k, uint32_t end,
+				int bits)
+{
+	const uint8_t *tile = j->tiles + (size_t)(k / Q35_TILE_K) * Q35_BLOCK_BYTES;
+	const struct output_cut cut = output_cut();
+	__m256i *codes = panel->codes[0];
+	unsigned int t;
+
+	for (; k < end; k += Q35_TILE_K)
+		for (t = 0; t < Q35_BLOCK_TILES; t++, tile += Q35_TILE_BYTES, codes += 4) {
+			prefetch(tile);
+			decode_tile(panel, &cut, tile, bits, codes);
+		}
+}
+
 /*
  * Inputs k … end - 1, within segment s, of outputs n … n + 7 and the rows from m0 + first on; rows
  * is a constant.
@@ -305,13 +426,10 @@ inline_always void scale_segment(const struct job *j, struct panel *panel, uint3
 inline_always void multiply_unit(const struct job *j, struct panel *panel, uint32_t s, uint32_t k,
 				 uint32_t end, uint32_t n, uint32_t m0, uint32_t first, int rows)
 {
-	/* Scratch has even inputs before odd ones. */
-	const __m256i natural = _mm256_set1_epi64x(0x0703060205010400);
-	const __m256i ones = _mm256_set1_epi16(1);
-	__m256i acc[UNIT_ROWS][2], w[2], magnitude[2], x, products, sums;
+	const __m256i *w = &panel->codes[0][n / 4];
 	const int8_t *codes[UNIT_ROWS];
+	__m256i acc[UNIT_ROWS][2], x, sums;
 	uint32_t i, row;
-	int64_t eight;
 	int m, h;
 
 #pragma GCC unroll 8
@@ -320,24 +438,13 @@ inline_always void multiply_unit(const struct job *j, struct panel *panel, uint3
 		acc[m][0] = _mm256_setzero_si256();
 		acc[m][1] = _mm256_setzero_si256();
 	}
-	for (i = k; i < end; i += Q35_TILE_K) {
-#pragma GCC unroll 8
-		for (h = 0; h < 2; h++) {
-			w[h] = _mm256_load_si256(
-				(const __m256i *)panel->codes[(i - k) / Q35_TILE_K][n + 4 * h]);
-			magnitude[h] = _mm256_abs_epi8(w[h]);
-		}
+	for (i = k; i < end; i += Q35_TILE_K, w += Q35_BLOCK_N / 4) {
 #pragma GCC unroll 8
 		for (m = 0; m < rows; m++) {
-			memcpy(&eight, codes[m] + i, sizeof(eight));
-			x = _mm256_shuffle_epi8(_mm256_set1_epi64x(eight), natural);
+			x = broadcast(codes[m] + i);
 #pragma GCC unroll 8
-			for (h = 0; h < 2; h++) {
-				products = _mm256_maddubs_epi16(magnitude[h],
-								_mm256_sign_epi8(x, w[h]));
-				acc[m][h] = _mm256_add_epi32(acc[m][h],
-							     _mm256_madd_epi16(products, ones));
-			}
+			for (h = 0; h < 2; h++)
+				acc[m][h] = add_products(acc[m][h], w[h], x);
 		}
 	}
 #pragma GCC unroll 8
@@ -382,9 +489,26 @@ static void multiply_piece(const struct job *j, struct panel *panel, uint32_t s,
 	}
 }
 
+/* Segment s of rows m0 …; bits as for decode_tile(). */
+inline_always void multiply_segment(const struct job *j, struct panel *panel, uint32_t s,
+				    uint32_t m0, uint32_t rows, int bits)
+{
+	uint32_t k, end;
+
+	if (rows == 1 && bits == PAIRS) {
+		multiply_row(j, panel, s, m0);
+		return;
+	}
+	for (k = s * j->l.segment; k < segment_end(j, s); k = end) {
+		end = segment_end(j, s) - k < PIECE_K ? segment_end(j, s) : k + PIECE_K;
+		decode_piece(j, panel, k, end, bits);
+		multiply_piece(j, panel, s, k, end, m0, rows);
+	}
+}
+
 static void multiply_panel(const struct job *j, struct panel *panel, uint32_t m0, uint32_t rows)
 {
-	uint32_t s, k, end, m, g, loaded = UINT32_MAX;
+	uint32_t s, m, g, loaded = UINT32_MAX;
 
 	memset(panel->y, 0, sizeof(panel->y[0]) * rows);
 	for (s = 0; s < j->l.segments; s++) {
@@ -392,10 +516,19 @@ static void multiply_panel(const struct job *j, struct panel *panel, uint32_t m0
 		if (g != loaded)
 			load_meta(j, panel, g);
 		loaded = g;
-		for (k = s * j->l.segment; k < segment_end(j, s); k = end) {
-			end = segment_end(j, s) - k < PIECE_K ? segment_end(j, s) : k + PIECE_K;
-			decode_piece(j, panel, k, end);
-			multiply_piece(j, panel, s, k, end, m0, rows);
+		switch (panel->shuffler.bits) {
+		case 4:
+			multiply_segment(j, panel, s, m0, rows, 4);
+			break;
+		case 5:
+			multiply_segment(j, panel, s, m0, rows, 5);
+			break;
+		case 6:
+			multiply_segment(j, panel, s, m0, rows, 6);
+			break;
+		default:
+			multiply_segment(j, panel, s, m0, rows, PAIRS);
+			break;
 		}
 	}
 	for (m = 0; m < rows; m++)
