@@ -354,8 +354,18 @@ static double excess(const struct moments *m, uint32_t count, double scale, doub
 	return scale * scale * m->cc + 2 * scale * zero * m->c + zero * zero * count;
 }
 
+/* So many times the way from one to the other, but not beyond half or twice the latter. */
+static double overshoot(double from, double to, uint32_t times)
+{
+	double far = from + times * (to - from);
+
+	if (abs_float(far / to - 1.25) < 0.75)
+		return far;
+	return to;
+}
+
 void q35_refit(const struct q35_fit *fit, const float *weight, const int8_t *code, uint32_t count,
-	       float *scale, float *zero)
+	       uint32_t times, float *scale, float *zero)
 {
 	double best_scale, best_zero = 0, determinant;
 	struct moments m;
@@ -379,7 +389,7 @@ void q35_refit(const struct q35_fit *fit, const float *weight, const int8_t *cod
 	s = to_f16(best_scale);
 	if (excess(&m, count, s - best_scale, z - best_zero) <
 	    excess(&m, count, *scale - best_scale, *zero - best_zero)) {
-		*scale = s;
+		*scale = to_f16(overshoot(*scale, s, times));
 		*zero = z;
 	}
 }

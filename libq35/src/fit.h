@@ -31,8 +31,12 @@ void q35_fit_init(struct q35_fit *fit, enum q35_format format, const struct q35_
 int q35_fit(const struct q35_fit *fit, const float *weight, uint32_t count, float *scale,
 	    float *zero);
 
-/* After encoding, of least squares for these codes; keeps what is already better in f16. */
+/*
+ * After encoding, of least squares for these codes; keeps what is already better in f16. The scale is
+ * moved so many times as far as that, if the codes are to be chosen again: they have chosen for the
+ * scale that they had.
+ */
 void q35_refit(const struct q35_fit *fit, const float *weight, const int8_t *code, uint32_t count,
-	       float *scale, float *zero);
+	       uint32_t times, float *scale, float *zero);
 
 #endif /* Q35_FIT_H */

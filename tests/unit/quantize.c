@@ -126,8 +126,8 @@ TEST(error_on_normal_weights_is_what_each_format_promises)
 		uint8_t flags;
 		double low, high;
 	} promise[] = {
-		{Q35_T8, 0, 0, 9.95, 10.08},	 {Q35_T8, 256, Q35_META_MULTIPLIER, 9.85, 9.97},
-		{Q35_T8, 128, 0, 9.75, 9.87},	 {Q35_S_MINMAX, 0, 0, 22.5, 24},
+		{Q35_T8, 0, 0, 9.95, 10.08},	 {Q35_T8, 256, Q35_META_MULTIPLIER, 9.81, 9.9},
+		{Q35_T8, 128, 0, 9.7, 9.79},	 {Q35_S_MINMAX, 0, 0, 22.5, 24},
 		{Q35_S_LLOYD, 0, 0, 14.7, 14.9}, {Q35_T7, 0, 0, 10.3, 10.4},
 		{Q35_T6, 0, 0, 10.85, 11},	 {Q35_T5, 0, 0, 11.65, 11.8},
 		{Q35_T4, 0, 0, 12.8, 12.95},
