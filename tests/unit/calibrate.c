@@ -9,6 +9,7 @@
 
 #include "calibrate.h"
 #include "q35.h"
+#include "quantized.h"
 #include "random.h"
 
 #include "kselftest_harness.h"
@@ -98,38 +99,14 @@ static int read_rows(void *context, uint32_t row, uint32_t count, float *out)
 	return 0;
 }
 
-struct result {
-	struct q35_weights w;
-	struct q35_quantize_stats stats;
-	void *tiles, *meta;
-	size_t tiles_size, meta_size;
-	int ret;
-};
-
 static struct result quantize(const struct matrix *m, const struct q35_calibration *cal,
 			      enum q35_format format, uint16_t group, uint8_t flags,
 			      unsigned int threads)
 {
 	struct q35_quantize_options options = {
 		.format = format, .threads = threads, .read = read_rows, .context = (void *)m};
-	struct result r;
 
-	q35_weights_init(&r.w, format, m->n, m->k);
-	r.w.group = group;
-	r.w.meta_flags |= flags;
-	r.tiles_size = q35_tiles_size(m->n, m->k);
-	r.meta_size = q35_meta_size(m->n, m->k, group, r.w.meta_flags);
-	r.tiles = malloc(r.tiles_size);
-	r.meta = malloc(r.meta_size);
-	r.ret = cal ? q35_quantize_calibrated(&options, cal, &r.w, r.tiles, r.meta, &r.stats)
-		    : q35_quantize(&options, &r.w, r.tiles, r.meta, &r.stats);
-	return r;
-}
-
-static void release(struct result *r)
-{
-	free(r->tiles);
-	free(r->meta);
+	return quantize_matrix(&options, cal, m->n, m->k, group, flags);
 }
 
 /* Of the products of x[count][k], in percent. */

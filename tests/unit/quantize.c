@@ -10,6 +10,7 @@
 #include "codebook.h"
 #include "decode.h"
 #include "q35.h"
+#include "quantized.h"
 #include "random.h"
 #include "viterbi.h"
 
@@ -47,14 +48,6 @@ static int read_fails(void *context, uint32_t row, uint32_t count, float *out)
 	return -EIO;
 }
 
-struct result {
-	struct q35_weights w;
-	struct q35_quantize_stats stats;
-	void *tiles, *meta;
-	size_t tiles_size, meta_size;
-	int ret;
-};
-
 static struct result quantize(struct matrix *m, enum q35_format format, uint16_t group,
 			      uint8_t flags, unsigned int threads)
 {
@@ -63,24 +56,9 @@ static struct result quantize(struct matrix *m, enum q35_format format, uint16_t
 					       .read = read_rows,
 					       .progress = progress,
 					       .context = m};
-	struct result r;
 
 	m->next = 0;
-	q35_weights_init(&r.w, format, m->n, m->k);
-	r.w.group = group;
-	r.w.meta_flags |= flags;
-	r.tiles_size = q35_tiles_size(m->n, m->k);
-	r.meta_size = q35_meta_size(m->n, m->k, group, r.w.meta_flags);
-	r.tiles = malloc(r.tiles_size);
-	r.meta = malloc(r.meta_size);
-	r.ret = q35_quantize(&options, &r.w, r.tiles, r.meta, &r.stats);
-	return r;
-}
-
-static void release(struct result *r)
-{
-	free(r->tiles);
-	free(r->meta);
+	return quantize_matrix(&options, NULL, m->n, m->k, group, flags);
 }
 
 static struct matrix make(uint32_t n, uint32_t k)
