@@ -112,7 +112,7 @@ TEST_F(cost, of_many_submissions_is_one_register_write_each)
 	EXPECT_GE(before.completion_interrupts + BATCH + 1, after.completion_interrupts);
 }
 
-/* The interrupt of a single submission waits for others that do not come. */
+/* The interrupt of a single submission waits for others that do not come, also after a reset. */
 TEST_F(cost, of_interrupts_can_be_shared)
 {
 	const int64_t usec = 4000;
@@ -121,6 +121,8 @@ TEST_F(cost, of_interrupts_can_be_shared)
 	ASSERT_EQ(0, set(CARD "q35/coalesce_submissions", "100"));
 	ASSERT_EQ(0, set(CARD "q35/coalesce_usecs", "4000"));
 	for (i = 0; i < 20; i++) {
+		if (i == 10)
+			ASSERT_EQ(0, set(CARD "reset", "1"));
 		int64_t start = deadline(0);
 
 		ASSERT_EQ(0, run(self->rig.fd, self->rig.queue, self->jobs, 1));

@@ -240,6 +240,51 @@ TEST_F(vm, unmapped_memory_is_out_of_reach_at_once)
 	}
 }
 
+#define BUFFERS 64
+#define BUFFER_SIZE (16 * PAGE)
+#define JOBS 1024 /* milliseconds of work */
+
+/*
+ * Memory is unmapped under jobs that use it. They complete or fault; but never do they reach for what
+ * the host has taken back, which with an IOMMU the host refuses (Q35_FAULT_BUS).
+ */
+TEST_F(vm, memory_in_use_is_kept_until_the_card_has_forgotten_it)
+{
+	static struct q35_hw_desc jobs[JOBS];
+	unsigned int round, i;
+
+	for (i = 0; i < JOBS; i++)
+		jobs[i] = fill_job(2 * GIB + i % BUFFERS * BUFFER_SIZE, BUFFER_SIZE, i);
+	for (round = 0; round < 30; round++) {
+		struct drm_q35_sync sync = {DRM_Q35_SYNC_SIGNAL, sync_create(self->rig.fd), 0};
+		struct drm_q35_queue_state state;
+		struct drm_q35_bind_op ops[BUFFERS];
+		uint32_t queue;
+
+		ASSERT_EQ(0, queue_create(self->rig.fd, self->rig.vm, 0, &queue));
+		for (i = 0; i < BUFFERS; i++) {
+			ops[i] = (struct drm_q35_bind_op){.va = 2 * GIB + i * BUFFER_SIZE,
+							  .size = BUFFER_SIZE};
+			ASSERT_EQ(0, bo_create(self->rig.fd, BUFFER_SIZE, 0, &ops[i].handle));
+		}
+		ASSERT_EQ(0, bind_ops(self->rig.fd, self->rig.vm, ops, BUFFERS, NULL));
+		for (i = 0; i < BUFFERS; i++)
+			ASSERT_EQ(0, bo_close(self->rig.fd, ops[i].handle));
+		/* The first time the card learns the translations, the second time it may use them. */
+		ASSERT_EQ(0, run(self->rig.fd, queue, jobs, BUFFERS));
+		ASSERT_EQ(0, submit(self->rig.fd, queue, jobs, JOBS, &sync, 1));
+		ASSERT_EQ(0, unmap_at(self->rig.fd, self->rig.vm, 2 * GIB, BUFFERS * BUFFER_SIZE));
+		ASSERT_EQ(0, sync_wait(self->rig.fd, sync.handle));
+		ASSERT_EQ(0, queue_state(self->rig.fd, queue, &state));
+		if (state.status != DRM_Q35_QUEUE_OK) {
+			EXPECT_EQ(DRM_Q35_QUEUE_FAULT, state.status);
+			EXPECT_EQ(Q35_FAULT_UNMAPPED, state.fault_code);
+		}
+		drmSyncobjDestroy(self->rig.fd, sync.handle);
+		ASSERT_EQ(0, queue_destroy(self->rig.fd, queue));
+	}
+}
+
 TEST_F(vm, address_spaces_run_out_with_enospc_and_come_back)
 {
 	struct drm_q35_device info;

@@ -238,15 +238,45 @@ TEST_F_TIMEOUT(fail_nth, address_spaces_and_queues, 600)
 	SWEEP(queue_create(fd, self->rig.vm, 0, &queue), queue_destroy(fd, queue));
 	rig_close(&self->rig);
 	ASSERT_EQ(0, rig_open(&self->rig, 0));
+}
 
-	SWEEP(vm_destroy(fd, vm) == -ENOENT ? 0 : -EFAULT, );
-	ASSERT_EQ(0, vm_create(fd, &vm));
-	ASSERT_EQ(0, queue_create(fd, vm, 0, &queue));
-	inject(1);
-	EXPECT_EQ(-EFAULT, queue_destroy(fd, queue)); /* its argument could not be read */
-	EXPECT_TRUE(injected());
-	EXPECT_EQ(0, queue_destroy(fd, queue));
-	EXPECT_EQ(0, vm_destroy(fd, vm));
+/*
+ * With the nth chance to fail taken. What fails has done nothing, and works the second time, unless it
+ * is the answer that could not be written.
+ */
+static int destroy_twice(int (*destroy)(int, uint32_t), int fd, uint32_t id, unsigned int nth,
+			 int *hit)
+{
+	int once, twice;
+
+	inject(nth);
+	once = destroy(fd, id);
+	*hit |= injected();
+	twice = destroy(fd, id);
+	if (!once)
+		return twice == -ENOENT ? 0 : 1;
+	return *hit && once == -EFAULT && (!twice || twice == -ENOENT) ? 0 : once;
+}
+
+TEST_F_TIMEOUT(fail_nth, destruction_of_what_lives, 600)
+{
+	struct q35_hw_desc job = fill_job(BASE, RIG_SIZE, 1);
+	int fd = self->rig.fd, hit = 1;
+	unsigned int nth;
+
+	for (nth = 1; hit && nth < MOST; nth++) {
+		uint32_t vm, queue;
+
+		ASSERT_EQ(0, vm_create(fd, &vm));
+		ASSERT_EQ(0, map_at(fd, vm, 0, self->rig.bo, 0, BASE, RIG_SIZE));
+		ASSERT_EQ(0, queue_create(fd, vm, 0, &queue));
+		ASSERT_EQ(0, submit(fd, queue, &job, 1, NULL, 0));
+		hit = 0;
+		EXPECT_EQ(0, destroy_twice(queue_destroy, fd, queue, nth, &hit));
+		EXPECT_EQ(0, destroy_twice(vm_destroy, fd, vm, nth, &hit));
+	}
+	EXPECT_FALSE(hit);
+	EXPECT_LT(2, nth);
 }
 
 /* On an error the operations that were not done have left no trace. */
