@@ -32,7 +32,7 @@ build_packages=(
 	qemu-system-x86 busybox-static cpio # the guest
 	xz-utils rsync                      # unpacking; kselftest's install
 )
-lint_packages=(clang-format cppcheck shellcheck sparse pahole perl)
+lint_packages=(clang clang-format cppcheck shellcheck sparse pahole perl)
 bench_packages=(libopenblas0-pthread gnuplot-nox jq)
 bench_tools=(npm git cmake g++) # packages too, but they may have come by another way
 source_packages=(bc bison flex libelf-dev libssl-dev)
