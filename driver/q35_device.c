@@ -244,6 +244,7 @@ static void q35_device_save_counters(struct q35_device *q35)
 void q35_device_unpark(struct q35_device *q35, enum q35_park why)
 {
 	mutex_lock(&q35->slots_lock);
+	q35->park &= ~why;
 	for (u32 i = 0; i < q35->caps.queues; i++)
 		if (q35->queues[i])
 			q35_queue_unpark(q35->queues[i], why);
@@ -291,6 +292,7 @@ void q35_device_request_reset(struct q35_device *q35)
 void q35_device_park(struct q35_device *q35, enum q35_park why)
 {
 	mutex_lock(&q35->slots_lock);
+	q35->park |= why;
 	for (u32 i = 0; i < q35->caps.queues; i++)
 		if (q35->queues[i])
 			q35_queue_park(q35->queues[i], why);
@@ -298,7 +300,7 @@ void q35_device_park(struct q35_device *q35, enum q35_park why)
 }
 
 /*
- * q35_device_sleep() - stop the card, all queues of which are parked
+ * q35_device_sleep() - park all queues and stop the card
  *
  * Until q35_device_wake() nobody touches registers or device memory, page tables need no
  * invalidation, and queues may be destroyed, but not created.
@@ -306,6 +308,8 @@ void q35_device_park(struct q35_device *q35, enum q35_park why)
 void q35_device_sleep(struct q35_device *q35)
 {
 	down_write(&q35->reset_sem);
+	/* Not earlier: a reset that the driver has begun itself would unpark them. */
+	q35_device_park(q35, Q35_PARK_RESET);
 	if (!q35->lost) {
 		q35_device_save_counters(q35);
 		if (q35_device_reset_card(q35))
@@ -334,7 +338,8 @@ void q35_device_wake(struct q35_device *q35)
 /*
  * q35_device_begin_access() - the card is not being reset by others, until q35_device_end_access()
  *
- * In q35_pm_enter(), without locks. It holds reset_sem for reading. Return: 0, or -EINTR while waiting.
+ * In q35_pm_enter(), without locks. It holds reset_sem for reading. Return: 0, -EINTR while waiting, or
+ * -ENODEV for a card that has been given up.
  */
 int q35_device_begin_access(struct q35_device *q35)
 {
@@ -345,7 +350,10 @@ int q35_device_begin_access(struct q35_device *q35)
 			return -EINTR;
 		down_read(&q35->reset_sem);
 	}
-	return 0;
+	if (!q35->lost)
+		return 0;
+	up_read(&q35->reset_sem);
+	return -ENODEV;
 }
 
 void q35_device_end_access(struct q35_device *q35)

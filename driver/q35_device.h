@@ -91,6 +91,7 @@ struct q35_device {
 	struct q35_queue **queues; /* [caps.queues] */
 	struct q35_vm **vms; /* [caps.vms] */
 	u64 busy_ns; /* of queues that have left their slot */
+	u32 park; /* enum q35_park, also for queues to come */
 	u32 coalesce; /* as Q35_REG_COALESCE */
 
 	atomic_t queue_resets; /* after a fault or hang */

@@ -416,3 +416,7 @@ int q35_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *file)
 	drm_gem_object_put(obj);
 	return 0;
 }
+
+#if IS_BUILTIN(CONFIG_KUNIT)
+#include "tests/q35_gem_test.c"
+#endif

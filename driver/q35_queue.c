@@ -400,6 +400,7 @@ static int q35_queue_claim_slot(struct q35_queue *queue)
 		if (q35->queues[i])
 			continue;
 		queue->slot = i;
+		queue->park = q35->park;
 		kref_get(&queue->kref);
 		smp_store_release(&q35->queues[i], queue); /* to interrupt handlers */
 		ret = 0;
@@ -487,12 +488,9 @@ static int q35_queue_enable(struct q35_queue *queue)
 
 	if (ret)
 		return ret;
-	ret = -ENODEV;
-	if (!q35->lost) {
-		mutex_lock(&queue->hw_lock);
-		ret = q35_queue_program(queue);
-		mutex_unlock(&queue->hw_lock);
-	}
+	mutex_lock(&queue->hw_lock);
+	ret = q35_queue_program(queue);
+	mutex_unlock(&queue->hw_lock);
 	q35_device_end_access(q35);
 	return ret;
 }
@@ -516,11 +514,14 @@ static void q35_queue_leave_card(struct q35_queue *queue)
 		return;
 
 	q35_queue_complete(queue);
-	down_read(&q35->reset_sem);
-	q35_queue_stop(queue);
-	up_read(&q35->reset_sem);
-	if (READ_ONCE(queue->on_card))
-		flush_work(&q35->reset_work);
+	do {
+		down_read(&q35->reset_sem);
+		q35_queue_stop(queue);
+		up_read(&q35->reset_sem);
+		if (READ_ONCE(queue->on_card))
+			flush_work(&q35->reset_work);
+		/* If that found the card stopped already, by others, then so is the queue. */
+	} while (READ_ONCE(queue->on_card) && !drm_dev_is_unplugged(&q35->drm));
 
 	if (!READ_ONCE(queue->on_card))
 		leaves = q35_queue_leave_slot(q35, queue->slot, queue);

@@ -36,7 +36,6 @@ static void q35_recovery_begin(struct q35_device *q35)
 	if (!q35->recovering)
 		pm_runtime_get_sync(q35->drm.dev);
 	q35->recovering = true;
-	q35_device_park(q35, Q35_PARK_RESET);
 	q35_device_sleep(q35);
 }
 

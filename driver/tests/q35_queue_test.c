@@ -3,6 +3,7 @@
 #include <kunit/test.h>
 
 #include "q35_mock.h"
+#include "q35_recovery.h"
 
 #define TEST_RING 32
 #define TEST_JOBS 4
@@ -275,6 +276,81 @@ static void q35_stop_test_timeout(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, t->resets);
 }
 
+/* What q35_device_init() does, the card's side being there, so that it can be put to sleep. */
+static void q35_test_device(struct kunit *test, struct q35_device *q35)
+{
+	struct inode *inode = kunit_kzalloc(test, sizeof(*inode), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, inode);
+	address_space_init_once(&inode->i_data);
+	inode->i_mapping = &inode->i_data;
+	q35->drm.anon_inode = inode;
+	init_rwsem(&q35->reset_sem);
+	mutex_init(&q35->slots_lock);
+	q35_recovery_init(q35);
+	q35_write(q35, Q35_REG_STATUS, Q35_STATUS_READY);
+	device_initialize(q35->drm.dev);
+	pci_set_drvdata(to_pci_dev(q35->drm.dev), q35);
+	/* Its configuration space is not there to be written to. */
+	to_pci_dev(q35->drm.dev)->error_state = pci_channel_io_perm_failure;
+}
+
+/* The PCI core, once it has detected an error, may never say that it is over. */
+static void q35_recovery_test_without_end(struct kunit *test)
+{
+	struct q35_test_queue *t = test->priv;
+	struct q35_device *q35 = t->queue.q35;
+	struct pci_dev *pdev = to_pci_dev(q35->drm.dev);
+	struct delayed_work *work = &q35->recovery_work;
+	unsigned long start = jiffies;
+
+	q35_test_device(test, q35);
+	q35_test_emit(t, 0, 1);
+	t->queue.on_card = true;
+	KUNIT_EXPECT_EQ(test, PCI_ERS_RESULT_NEED_RESET,
+			q35_recovery_handlers.error_detected(pdev, pci_channel_io_frozen));
+	KUNIT_EXPECT_TRUE(test, q35->asleep);
+	KUNIT_EXPECT_EQ(test, Q35_PARK_RESET, t->queue.park);
+	KUNIT_EXPECT_EQ(test, 0, dma_fence_get_status(&t->jobs[0].fence));
+	KUNIT_ASSERT_TRUE(test, delayed_work_pending(work));
+	KUNIT_EXPECT_TRUE(test, time_after_eq(work->timer.expires, start + 60 * HZ));
+	KUNIT_EXPECT_TRUE(test, time_before_eq(work->timer.expires, jiffies + 60 * HZ));
+
+	/* The minute is over. */
+	mod_delayed_work(q35_wq, work, 0);
+	flush_delayed_work(work);
+	KUNIT_EXPECT_TRUE(test, q35->lost);
+	KUNIT_EXPECT_FALSE(test, q35->asleep);
+	KUNIT_EXPECT_EQ(test, -ECANCELED, dma_fence_get_status(&t->jobs[0].fence));
+	KUNIT_EXPECT_EQ(test, DRM_Q35_QUEUE_LOST, t->queue.status);
+	KUNIT_EXPECT_EQ(test, -ENODEV, q35_device_begin_access(q35));
+
+	/* Should it say so all the same, nothing happens any more. */
+	q35_recovery_handlers.resume(pdev);
+	KUNIT_EXPECT_TRUE(test, q35->lost);
+	KUNIT_EXPECT_FALSE(test, delayed_work_pending(work));
+}
+
+/* A queue that is created meanwhile waits like all others. */
+static void q35_recovery_test_newcomer(struct kunit *test)
+{
+	struct q35_test_queue *t = test->priv;
+	struct q35_device *q35 = t->queue.q35;
+	struct q35_queue *newcomer = kunit_kzalloc(test, sizeof(*newcomer), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, newcomer);
+	newcomer->q35 = q35;
+	kref_init(&newcomer->kref);
+	spin_lock_init(&newcomer->lock);
+	INIT_LIST_HEAD(&newcomer->parked);
+	q35_test_device(test, q35);
+	q35_device_sleep(q35);
+	KUNIT_ASSERT_EQ(test, 0, q35_queue_claim_slot(newcomer));
+	KUNIT_EXPECT_EQ(test, Q35_PARK_RESET, newcomer->park);
+	q35_device_unpark(q35, Q35_PARK_RESET);
+	KUNIT_EXPECT_EQ(test, 0, newcomer->park);
+}
+
 static void q35_start_test(struct kunit *test)
 {
 	struct q35_test_queue *t = test->priv;
@@ -303,7 +379,8 @@ static struct kunit_case q35_queue_cases[] = {
 	KUNIT_CASE(q35_ring_test_find),		  KUNIT_CASE(q35_complete_test_order),
 	KUNIT_CASE(q35_complete_test_incredible), KUNIT_CASE(q35_complete_test_lost_interrupt),
 	KUNIT_CASE(q35_stop_test_at_once),	  KUNIT_CASE_SLOW(q35_stop_test_timeout),
-	KUNIT_CASE_SLOW(q35_start_test),	  {},
+	KUNIT_CASE_SLOW(q35_start_test),	  KUNIT_CASE(q35_recovery_test_without_end),
+	KUNIT_CASE(q35_recovery_test_newcomer),	  {},
 };
 
 static struct kunit_suite q35_queue_suite = {
