@@ -14,6 +14,7 @@
 #include "layers.c"
 #include "llama.c"
 #include "llama_load.c"
+#include "order.c"
 
 enum {
 	LAYERS = 2,
@@ -438,6 +439,90 @@ TEST_F(llama, tokens_one_by_one_give_the_same_bits_as_together)
 		at += portions[i];
 		EXPECT_EQ(0, memcmp(together + (at - 1) * VOCABULARY, logits, VOCABULARY * 4));
 	}
+}
+
+/* The matrix before quantization, with rows and columns in another order or, NULL, as they are. */
+static void set_plain(struct weight *weight, const struct matrix *m, const uint32_t *rows,
+		      const uint32_t *columns)
+{
+	const struct q35_tensor t = {
+		.type = Q35_TENSOR_F32,
+		.dims = 2,
+		.shape = {m->n, m->k, 1, 1},
+		.data = m->w,
+		.size = (size_t)m->n * m->k * sizeof(*m->w),
+	};
+
+	free_weight(weight);
+	weight->matrix = NULL;
+	weight->plain = malloc(t.size);
+	must(order_read(&t, rows, columns, 0, m->n, weight->plain));
+}
+
+static void set_all_plain(struct llama *l, const struct tiny *t, bool ordered)
+{
+	double importance[FF];
+	struct order values, channels;
+	int i, j;
+
+	for (i = 0; i < LAYERS; i++) {
+		const struct matrix *m = &t->matrices[7 * i];
+		struct layer *layer = &l->layers[i];
+
+		for (j = 0; j < FF; j++)
+			importance[j] = random_float();
+		must(order_make(&values, HEADS, KV_HEADS, HEAD_DIM, importance));
+		must(order_make(&channels, 1, 1, FF, importance));
+		set_plain(&layer->q, &m[0], NULL, NULL);
+		set_plain(&layer->k, &m[1], NULL, NULL);
+		set_plain(&layer->v, &m[2], ordered ? values.rows : NULL, NULL);
+		set_plain(&layer->o, &m[3], NULL, ordered ? values.columns : NULL);
+		set_plain(&layer->gate, &m[4], ordered ? channels.rows : NULL, NULL);
+		set_plain(&layer->up, &m[5], ordered ? channels.rows : NULL, NULL);
+		set_plain(&layer->down, &m[6], NULL, ordered ? channels.columns : NULL);
+		order_free(&values);
+		order_free(&channels);
+	}
+	set_plain(&l->output, &t->matrices[7 * LAYERS], NULL, NULL);
+}
+
+TEST_F(llama, another_order_of_channels_changes_nothing)
+{
+	float before[CONTEXT * VOCABULARY];
+	double error = 0, power = 0;
+	const float *logits;
+	int i;
+
+	set_all_plain(self->model, &self->tiny, false);
+	ASSERT_EQ(0, llama_feed(self->model, self->tokens, CONTEXT, true, &logits));
+	memcpy(before, logits, sizeof(before));
+	llama_rewind(self->model);
+	set_all_plain(self->model, &self->tiny, true);
+	for (i = 0; i < LAYERS; i++)
+		EXPECT_NE(0,
+			  memcmp(self->model->layers[i].o.plain, self->tiny.matrices[7 * i + 3].w,
+				 sizeof(float) * DIM * HEADS * HEAD_DIM));
+	ASSERT_EQ(0, llama_feed(self->model, self->tokens, CONTEXT, true, &logits));
+	for (i = 0; i < CONTEXT * VOCABULARY; i++) {
+		error += pow(logits[i] - before[i], 2);
+		power += pow(before[i], 2);
+	}
+	EXPECT_LT(sqrt(error / power), 2e-6); /* sums in another order */
+	EXPECT_GT(error, 0);
+}
+
+TEST(important_channels_get_the_even_places_of_their_head)
+{
+	const double importance[] = {1, 5, 2, 0, /**/ 0, 1, 9, 0, /**/ 8, 1, 2, 3, /**/ 0, 0, 0, 4};
+	/* Of the two heads of each: 1 6 11 0 and 8 1 2 7. */
+	const uint32_t rows[] = {2, 0, 1, 3, 4, 6, 7, 5};
+	const uint32_t columns[] = {2, 0, 1, 3, 6, 4, 5, 7, 8, 10, 11, 9, 12, 14, 15, 13};
+	struct order o;
+
+	ASSERT_EQ(0, order_make(&o, 4, 2, 4, importance));
+	EXPECT_EQ(0, memcmp(rows, o.rows, sizeof(rows)));
+	EXPECT_EQ(0, memcmp(columns, o.columns, sizeof(columns)));
+	order_free(&o);
 }
 
 TEST_F(llama, later_tokens_never_change_earlier_logits)

@@ -1,27 +1,33 @@
 // SPDX-License-Identifier: MIT
 #include "calibrate.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
+#include "order.h"
 #include "session.h"
 #include "text.h"
+
+/* What a matrix does with channels that are free to change places. */
+enum role { NOTHING, FIRST_TO_MAKE, MAKES, READS };
 
 /* Of a layer, in order, and after which step of llama_step() their inputs are there. */
 static const struct {
 	const char *name;
 	enum llama_step step;
+	enum role role;
 } matrices[] = {
-	{"attn_q", LLAMA_NORM},
-	{"attn_k", LLAMA_NORM},
-	{"attn_v", LLAMA_NORM},
-	{"attn_output", LLAMA_ATTEND},
-	{"ffn_gate", LLAMA_ADD_ATTENTION},
-	{"ffn_up", LLAMA_ADD_ATTENTION},
-	{"ffn_down", LLAMA_GATE},
+	{"attn_q", LLAMA_NORM, NOTHING},
+	{"attn_k", LLAMA_NORM, NOTHING},
+	{"attn_v", LLAMA_NORM, FIRST_TO_MAKE},
+	{"attn_output", LLAMA_ATTEND, READS},
+	{"ffn_gate", LLAMA_ADD_ATTENTION, FIRST_TO_MAKE},
+	{"ffn_up", LLAMA_ADD_ATTENTION, MAKES},
+	{"ffn_down", LLAMA_GATE, READS},
 };
 
 #define MATRICES (sizeof(matrices) / sizeof(matrices[0]))
@@ -37,6 +43,10 @@ struct calibrate {
 
 	struct q35_calibration *calibration; /* of the inputs that the last step left */
 	size_t steps; /* taken so far */
+
+	struct order order; /* of the channels between the matrices whose turn it is */
+	double *squares; /* while it is being found: sums of them, of each channel */
+	uint32_t channels;
 };
 
 /* ---- The text ------------------------------------------------------------------------------ */
@@ -118,6 +128,7 @@ void calibrate_close(struct calibrate *c)
 	if (!c)
 		return;
 	q35_calibration_destroy(c->calibration);
+	order_free(&c->order);
 	session_close(&c->session);
 	free(c->tokens);
 	free(c->x);
@@ -156,8 +167,9 @@ static size_t steps_to(const struct calibrate *c, size_t index)
 	return layer * LLAMA_ADD_FF + matrices[index % MATRICES].step + 1;
 }
 
-/* Takes all of the text through the next step, and its outcome into the calibration. */
-static int take_step(struct calibrate *c, size_t index, bool last)
+/* Takes all of the text through the next step; see() is shown what matrices then read. */
+static int walk(struct calibrate *c, size_t index,
+		int (*see)(struct calibrate *c, uint32_t n, const float *input))
 {
 	const struct llama_shape *s = &c->session.shape;
 	struct llama *model = c->session.model;
@@ -173,15 +185,28 @@ static int take_step(struct calibrate *c, size_t index, bool last)
 		n = c->count - at < rest ? c->count - at : rest;
 		n = n < llama_batch(model) ? n : llama_batch(model);
 		if (llama_step(model, layer, step, (uint32_t)(at % c->window), (uint32_t)n,
-			       c->x + at * s->dim, c->inner + at * inner, &input))
+			       c->x + at * s->dim, c->inner + at * inner, &input) ||
+		    (see && see(c, (uint32_t)n, input)))
 			return FAILED;
-		if (last && q35_calibration_add(c->calibration, (uint32_t)n, input))
-			return fail("%s", q35_error(NULL));
 		if (c->options.progress(c->options.context, calibrate_name(c, index),
 					(double)(at + n) / (double)c->count))
 			return FAILED;
 	}
-	c->steps++;
+	return DONE;
+}
+
+static int add_inputs(struct calibrate *c, uint32_t n, const float *input)
+{
+	return q35_calibration_add(c->calibration, n, input) ? fail("%s", q35_error(NULL)) : DONE;
+}
+
+static int add_squares(struct calibrate *c, uint32_t n, const float *input)
+{
+	uint32_t i, j;
+
+	for (i = 0; i < n; i++, input += c->channels)
+		for (j = 0; j < c->channels; j++)
+			c->squares[j] += (double)input[j] * input[j];
 	return DONE;
 }
 
@@ -212,13 +237,83 @@ int calibrate_get(struct calibrate *c, size_t index, const struct q35_calibratio
 	c->calibration = NULL;
 	if (q35_calibration_create(inputs_of(c, index), c->options.threads, &c->calibration))
 		return fail("%s", q35_error(NULL));
-	while (c->steps < steps)
-		if (take_step(c, index, c->steps + 1 == steps))
+	for (; c->steps < steps; c->steps++)
+		if (walk(c, index, c->steps + 1 == steps ? add_inputs : NULL))
 			return FAILED;
 	if (q35_calibration_finish(c->calibration, Q35_DAMPING))
 		return fail("%s: the inputs of %s: %s", c->options.text, calibrate_name(c, index),
 			    q35_error(NULL));
 	*calibration = c->calibration;
+	return DONE;
+}
+
+/* The squares of inputs times those of the weights that read them. */
+static int weigh_squares(struct calibrate *c, size_t reader)
+{
+	const struct q35_tensor *t = q35_file_find(c->session.file, calibrate_name(c, reader));
+	float *row = calloc(c->channels, sizeof(*row));
+	double *weights = calloc(c->channels, sizeof(*weights));
+	int ret = DONE;
+	uint64_t i;
+	uint32_t j;
+
+	if (!row || !weights)
+		ret = fail("out of memory");
+	for (i = 0; !ret && i < t->shape[0]; i++) {
+		if (q35_tensor_read(t, i, 1, row))
+			ret = fail("%s", q35_error(NULL));
+		for (j = 0; j < c->channels; j++)
+			weights[j] += (double)row[j] * row[j];
+	}
+	for (j = 0; !ret && j < c->channels; j++) {
+		c->squares[j] *= weights[j];
+		if (!isfinite(c->squares[j])) /* quantizing will say so, and where */
+			c->squares[j] = 0;
+	}
+	free(row);
+	free(weights);
+	return ret;
+}
+
+/* Finds the order of what the matrix makes, by how it is before it is quantized. */
+static int find_order(struct calibrate *c, size_t index)
+{
+	const struct llama_shape *s = &c->session.shape;
+	size_t reader = index;
+	int ret;
+
+	while (matrices[reader % MATRICES].role != READS)
+		reader++;
+	c->channels = inputs_of(c, reader);
+	c->squares = calloc(c->channels, sizeof(*c->squares));
+	if (!c->squares)
+		return fail("out of memory");
+	order_free(&c->order);
+	ret = walk(c, index, add_squares) || weigh_squares(c, reader);
+	if (!ret && matrices[reader % MATRICES].step == LLAMA_ATTEND)
+		ret = order_make(&c->order, s->heads, s->kv_heads, s->head_dim, c->squares);
+	else if (!ret)
+		ret = order_make(&c->order, 1, 1, s->ff, c->squares);
+	free(c->squares);
+	return ret ? FAILED : DONE;
+}
+
+int calibrate_order(struct calibrate *c, size_t index, const uint32_t **rows,
+		    const uint32_t **columns)
+{
+	const enum role role =
+		index == calibrate_matrices(c) - 1 ? NOTHING : matrices[index % MATRICES].role;
+
+	*rows = NULL;
+	*columns = NULL;
+	if (!c->options.order || role == NOTHING)
+		return DONE;
+	if (role == FIRST_TO_MAKE && find_order(c, index))
+		return FAILED;
+	if (role == READS)
+		*columns = c->order.columns;
+	else
+		*rows = c->order.rows;
 	return DONE;
 }
 

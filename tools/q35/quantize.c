@@ -18,6 +18,7 @@
 
 #include "calibrate.h"
 #include "command.h"
+#include "order.h"
 #include "progress.h"
 #include "q35_model.h"
 
@@ -59,6 +60,7 @@ struct quantize {
 	struct progress progress;
 	uint64_t done; /* weights of finished tensors */
 	const struct item *current;
+	const uint32_t *row_order, *column_order; /* of it, or NULL */
 	struct totals totals;
 	json_t *rows;
 };
@@ -165,6 +167,7 @@ static int plan_calibration(struct quantize *q)
 		.text = q->text,
 		.tokens = q->tokens,
 		.threads = q->threads,
+		.order = q->format == Q35_S_MINMAX || q->format == Q35_S_LLOYD,
 		.progress = show_calibration,
 		.context = q,
 	};
@@ -291,7 +294,7 @@ static int read_rows(void *context, uint32_t row, uint32_t count, float *out)
 {
 	struct quantize *q = context;
 
-	return q35_tensor_read(q->current->tensor, row, count, out);
+	return order_read(q->current->tensor, q->row_order, q->column_order, row, count, out);
 }
 
 static int show_progress(void *context, uint32_t rows)
@@ -358,7 +361,8 @@ static int write_matrix(struct quantize *q, const struct item *item)
 
 	q->current = item;
 	if (q->calibrate) {
-		if (calibrate_get(q->calibrate, item->turn, &calibration))
+		if (calibrate_get(q->calibrate, item->turn, &calibration) ||
+		    calibrate_order(q->calibrate, item->turn, &q->row_order, &q->column_order))
 			return FAILED;
 		q->done += elements(item->tensor);
 	}
