@@ -163,7 +163,6 @@ inline_always void look_up(const __m256i *table, __m256i window[2], int bits, __
 #pragma GCC unroll 2
 	for (v = 0; v < 2; v++)
 		code[v] = _mm256_shuffle_epi8(table[0], window[v]);
-#pragma GCC unroll 4
 	for (i = 1; i < 1 << (bits - 4); i++) {
 #pragma GCC unroll 2
 		for (v = 0; v < 2; v++) {
