@@ -87,9 +87,11 @@ comma := ,
 link_shared = $(CC) $(1) -o $(2) -L$(B) -l:libq35.so.0 '-Wl,-rpath,$$ORIGIN$(3)' -pthread -lm
 
 COMMAND_SOURCES := $(wildcard tools/q35/*.c)
-COMMAND_OBJECTS := $(call objects,obj,$(COMMAND_SOURCES))
+# The library does not export its threads.
+COMMAND_OBJECTS := $(call objects,obj,$(COMMAND_SOURCES) libq35/src/threads.c)
 COMMAND_LIBS = $(shell pkg-config --libs jansson)
-$(COMMAND_OBJECTS): FLAGS = -Itools/q35 -DQ35_VERSION='"$(VERSION)"'
+$(call objects,obj,$(COMMAND_SOURCES)): \
+	FLAGS = -Itools/q35 -Ilibq35/src -DQ35_VERSION='"$(VERSION)"'
 $(B)/q35: $(COMMAND_OBJECTS) $(B)/libq35.so.0
 	$(call say,LD,$@)
 	$(QUIET)$(call link_shared,$(COMMAND_OBJECTS),$@) $(COMMAND_LIBS)

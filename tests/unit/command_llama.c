@@ -511,6 +511,24 @@ TEST_F(llama, another_order_of_channels_changes_nothing)
 	EXPECT_GT(error, 0);
 }
 
+TEST_F(llama, result_does_not_depend_on_threads)
+{
+	float first[CONTEXT * VOCABULARY];
+	const float *logits;
+	unsigned int threads;
+
+	set_all_plain(self->model, &self->tiny, false);
+	for (threads = 1; threads <= 5; threads++) {
+		q35_pool_destroy(self->model->pool);
+		ASSERT_EQ(0, q35_pool_create(threads, &self->model->pool));
+		llama_rewind(self->model);
+		ASSERT_EQ(0, llama_feed(self->model, self->tokens, CONTEXT, true, &logits));
+		if (threads == 1)
+			memcpy(first, logits, sizeof(first));
+		EXPECT_EQ(0, memcmp(first, logits, sizeof(first)));
+	}
+}
+
 TEST(important_channels_get_the_even_places_of_their_head)
 {
 	const double importance[] = {1, 5, 2, 0, /**/ 0, 1, 9, 0, /**/ 8, 1, 2, 3, /**/ 0, 0, 0, 4};

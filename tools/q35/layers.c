@@ -91,16 +91,17 @@ static WIDEST void dots(const float *x, const float *w, uint32_t k, float y[ROWS
 	}
 }
 
-void matmul(const float *x, const float *w, uint32_t m, uint32_t n, uint32_t k, float *y)
+void matmul(const float *x, const float *w, uint32_t m, uint32_t n, uint32_t k, float *y,
+	    size_t stride)
 {
 	size_t i, j;
 
 	for (j = 0; j + ROWS <= n; j += ROWS)
 		for (i = 0; i < m; i++)
-			dots(x + i * k, w + j * k, k, y + i * n + j);
+			dots(x + i * k, w + j * k, k, y + i * stride + j);
 	for (; j < n; j++)
 		for (i = 0; i < m; i++)
-			y[i * n + j] = dot(x + i * k, w + j * k, k);
+			y[i * stride + j] = dot(x + i * k, w + j * k, k);
 }
 
 static void softmax(float *x, uint32_t n)
@@ -119,26 +120,23 @@ static void softmax(float *x, uint32_t n)
 		x[i] /= sum;
 }
 
-void attend(const struct attention *a, uint32_t count, const float *query, float *y)
+void attend(const struct attention *a, uint32_t head, uint32_t count, const float *query, float *y,
+	    float *scores)
 {
 	const float scale = 1 / sqrtf((float)a->head_dim);
 	const size_t row = (size_t)a->kv_heads * a->head_dim;
-	uint32_t h, p, i;
+	const size_t at = (size_t)(head / (a->heads / a->kv_heads)) * a->head_dim;
+	const float *q = query + (size_t)head * a->head_dim, *v;
+	float *out = y + (size_t)head * a->head_dim;
+	uint32_t p, i;
 
-	for (h = 0; h < a->heads; h++) {
-		const size_t at = (size_t)(h / (a->heads / a->kv_heads)) * a->head_dim;
-		const float *q = query + (size_t)h * a->head_dim;
-		float *out = y + (size_t)h * a->head_dim;
-
-		for (p = 0; p < count; p++)
-			a->scores[p] = dot(q, a->keys + p * row + at, a->head_dim) * scale;
-		softmax(a->scores, count);
-		memset(out, 0, a->head_dim * sizeof(*out));
-		for (p = 0; p < count; p++) {
-			const float *v = a->values + p * row + at;
-
-			for (i = 0; i < a->head_dim; i++)
-				out[i] += a->scores[p] * v[i];
-		}
+	for (p = 0; p < count; p++)
+		scores[p] = dot(q, a->keys + p * row + at, a->head_dim) * scale;
+	softmax(scores, count);
+	memset(out, 0, a->head_dim * sizeof(*out));
+	for (p = 0; p < count; p++) {
+		v = a->values + p * row + at;
+		for (i = 0; i < a->head_dim; i++)
+			out[i] += scores[p] * v[i];
 	}
 }

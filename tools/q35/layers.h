@@ -21,16 +21,20 @@ void rope_table(float *table, uint32_t positions, uint32_t dims, double base);
  */
 void rope(float *x, uint32_t heads, uint32_t head_dim, const float *row, uint32_t dims);
 
-/* y[m][n] = x[m][k] * w[n][k]^T */
-void matmul(const float *x, const float *w, uint32_t m, uint32_t n, uint32_t k, float *y);
+/* y[m][n] = x[m][k] * w[n][k]^T; rows of y are stride apart. */
+void matmul(const float *x, const float *w, uint32_t m, uint32_t n, uint32_t k, float *y,
+	    size_t stride);
 
 struct attention {
 	uint32_t heads, kv_heads, head_dim;
 	const float *keys, *values; /* [positions][kv_heads][head_dim] */
-	float *scores; /* scratch, one a position */
 };
 
-/* One query of [heads][head_dim] over the positions before count, into y of the same shape. */
-void attend(const struct attention *a, uint32_t count, const float *query, float *y);
+/*
+ * One head of a query of [heads][head_dim] over the positions before count, into y of the same shape.
+ * scores[count] is scratch.
+ */
+void attend(const struct attention *a, uint32_t head, uint32_t count, const float *query, float *y,
+	    float *scores);
 
 #endif /* LAYERS_H */

@@ -18,6 +18,7 @@
 #include "llama_model.h"
 
 #define ACT_BLOCK 128
+#define PLAIN_N 64 /* outputs of a thread's piece of work */
 
 /* Adds a job y[m][n] = x[m][k] * w^T to the next submission; the caller may refine it. */
 static struct q35_gemm *product(struct llama *l, const struct weight *w, uint32_t m,
@@ -38,28 +39,52 @@ static struct q35_gemm *product(struct llama *l, const struct weight *w, uint32_
 	return &job->gemm;
 }
 
-/* The job's product on the host; offsets, bias and strides are not in use here. */
-static int run_plain(const struct q35_gemm *job, const struct weight *w)
-{
-	const float *x = q35_buffer_map(job->x.buffer);
-	float *y = (float *)((char *)q35_buffer_map(job->y.buffer) + job->y.offset), *product;
-	size_t i, count = (size_t)job->m * w->n;
+/* A job's product on the host; offsets, bias and strides are not in use here. */
+struct plain {
+	const struct q35_gemm *job;
+	const struct weight *w;
+	const float *x;
+	float *y, *product;
+};
 
-	product = calloc(count, sizeof(*product));
-	if (!product)
-		return fail("out of memory");
-	matmul(x, w->plain, job->m, w->n, w->k, product);
-	for (i = 0; i < count; i++) {
-		if (job->activation == Q35_SILU)
-			product[i] /= 1 + expf(-product[i]);
-		if (job->combine == Q35_ADD)
-			y[i] += product[i];
-		else if (job->combine == Q35_MUL)
-			y[i] *= product[i];
-		else
-			y[i] = product[i];
+/* Outputs PLAIN_N * index … */
+static void run_plain_piece(void *context, size_t index)
+{
+	const struct plain *p = context;
+	const struct weight *w = p->w;
+	const uint32_t n0 = (uint32_t)index * PLAIN_N;
+	const uint32_t n1 = w->n - n0 < PLAIN_N ? w->n : n0 + PLAIN_N;
+	size_t m, i;
+
+	matmul(p->x, w->plain + (size_t)n0 * w->k, p->job->m, n1 - n0, w->k, p->product + n0, w->n);
+	for (m = 0; m < p->job->m; m++) {
+		for (i = m * w->n + n0; i < m * w->n + n1; i++) {
+			if (p->job->activation == Q35_SILU)
+				p->product[i] /= 1 + expf(-p->product[i]);
+			if (p->job->combine == Q35_ADD)
+				p->y[i] += p->product[i];
+			else if (p->job->combine == Q35_MUL)
+				p->y[i] *= p->product[i];
+			else
+				p->y[i] = p->product[i];
+		}
 	}
-	free(product);
+}
+
+static int run_plain(struct llama *l, const struct q35_gemm *job, const struct weight *w)
+{
+	struct plain p = {
+		.job = job,
+		.w = w,
+		.x = q35_buffer_map(job->x.buffer),
+		.y = (float *)((char *)q35_buffer_map(job->y.buffer) + job->y.offset),
+		.product = calloc((size_t)job->m * w->n, sizeof(*p.product)),
+	};
+
+	if (!p.product)
+		return fail("out of memory");
+	q35_parallel(l->pool, (w->n + PLAIN_N - 1) / PLAIN_N, run_plain_piece, &p);
+	free(p.product);
 	return DONE;
 }
 
@@ -87,7 +112,7 @@ static int run(struct llama *l, bool ordered)
 		if (i > first)
 			ret = submit(l, l->jobs + first, i - first);
 		if (!ret)
-			ret = run_plain(&l->jobs[i].gemm, l->plain[i]);
+			ret = run_plain(l, &l->jobs[i].gemm, l->plain[i]);
 		first = i + 1;
 	}
 	if (!ret && l->job_count > first)
@@ -107,21 +132,40 @@ static void normalize(struct llama *l, const float *weight, uint32_t count)
 			h + i * l->shape.dim);
 }
 
+struct attend_all {
+	struct llama *model;
+	struct attention attention;
+	uint32_t count;
+};
+
+static void attend_head(void *context, size_t head)
+{
+	const struct attend_all *all = context;
+	struct llama *l = all->model;
+	const size_t row = (size_t)l->shape.heads * l->shape.head_dim;
+	const float *q = q35_buffer_map(l->q);
+	float *a = q35_buffer_map(l->a);
+	uint32_t i;
+
+	for (i = 0; i < all->count; i++)
+		attend(&all->attention, (uint32_t)head, l->position + i + 1, q + i * row,
+		       a + i * row, l->scores + head * l->positions);
+}
+
 static void attend_all(struct llama *l, size_t cache, uint32_t count)
 {
 	const struct llama_shape *s = &l->shape;
 	const size_t q_row = (size_t)s->heads * s->head_dim;
 	const size_t kv_row = (size_t)s->kv_heads * s->head_dim;
-	float *q = q35_buffer_map(l->q), *a = q35_buffer_map(l->a);
-	float *keys = (float *)q35_buffer_map(l->keys) + cache;
-	struct attention attention = {
+	float *q = q35_buffer_map(l->q), *keys = (float *)q35_buffer_map(l->keys) + cache;
+	const struct attention attention = {
 		.heads = s->heads,
 		.kv_heads = s->kv_heads,
 		.head_dim = s->head_dim,
 		.keys = keys,
 		.values = (float *)q35_buffer_map(l->values) + cache,
-		.scores = l->scores,
 	};
+	struct attend_all all = {.model = l, .attention = attention, .count = count};
 	uint32_t i;
 
 	for (i = 0; i < count; i++) {
@@ -130,8 +174,9 @@ static void attend_all(struct llama *l, size_t cache, uint32_t count)
 
 		rope(q + i * q_row, s->heads, s->head_dim, row, s->rope_dims);
 		rope(keys + p * kv_row, s->kv_heads, s->head_dim, row, s->rope_dims);
-		attend(&attention, p + 1, q + i * q_row, a + i * q_row);
 	}
+	/* A single position is done before other threads have woken. */
+	q35_parallel(count > 1 ? l->pool : NULL, s->heads, attend_head, &all);
 }
 
 /* q, k and v of count positions, and what they attend to, into l->a. */

@@ -260,7 +260,7 @@ static int create_buffers(struct llama *l)
 	for (i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++)
 		if (q35_buffer_create(l->dev, Q35_HOST, buffers[i].size, buffers[i].buffer))
 			return fail("%s", q35_error(l->dev));
-	l->scores = calloc(l->positions, sizeof(*l->scores));
+	l->scores = calloc((size_t)s->heads * l->positions, sizeof(*l->scores));
 	l->rope = calloc((size_t)l->positions * s->rope_dims, sizeof(*l->rope));
 	if (!l->scores || !l->rope)
 		return fail("out of memory");
@@ -290,6 +290,8 @@ static int load(struct llama *l)
 			    tensors - l->known_tensors);
 	if (q35_queue_create(l->dev, 1, 0, &l->queue))
 		return fail("%s", q35_error(l->dev));
+	if (q35_pool_create(0, &l->pool))
+		return fail("cannot start a thread for each processor");
 	return create_buffers(l);
 }
 
@@ -327,6 +329,7 @@ void llama_free(struct llama *l)
 	if (!l)
 		return;
 	q35_queue_destroy(l->queue);
+	q35_pool_destroy(l->pool);
 	q35_buffer_destroy(l->x);
 	q35_buffer_destroy(l->h);
 	q35_buffer_destroy(l->q);

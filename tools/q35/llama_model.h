@@ -4,6 +4,7 @@
 #define LLAMA_MODEL_H
 
 #include "llama.h"
+#include "threads.h"
 
 #define JOBS_MAX 3 /* in a submission */
 
@@ -25,6 +26,7 @@ struct llama {
 	const char *path;
 	struct q35 *dev;
 	struct q35_queue *queue;
+	struct q35_pool *pool; /* for the host's share */
 
 	struct layer *layers;
 	struct weight output;
@@ -33,7 +35,7 @@ struct llama {
 	size_t known_tensors; /* tensors of the file that the model uses */
 
 	uint32_t positions, batch, position;
-	float *rope, *scores;
+	float *rope, *scores; /* scores[heads][positions] */
 	struct q35_buffer *x, *h, *q, *a, *g, *keys, *values, *logits;
 
 	struct q35_job jobs[JOBS_MAX];
