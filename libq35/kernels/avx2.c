@@ -18,6 +18,7 @@
 
 #include "exact.h"
 
+#include <cpuid.h>
 #include <immintrin.h>
 #include <string.h>
 
@@ -70,9 +71,12 @@ struct job {
 
 static int supported(void)
 {
+	unsigned int eax, ebx, ecx, edx;
+
 	__builtin_cpu_init();
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") &&
-	       __builtin_cpu_supports("bmi");
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+	       /* clang has no name for this one */
+	       __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);
 }
 
 static void init_pairs(uint16_t *pair, const int8_t *codebook)
