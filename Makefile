@@ -229,6 +229,12 @@ sanitizers: FORCE
 check-sanitizers: sanitizers
 	@Q35_KERNEL=$(CURDIR)/$(B)/sanitizers-$(KERNEL) tests/run.sh
 
+# The card as a part of QEMU's source tree, built with sanitizers and libFuzzer.
+check-in-tree: tests
+	@tools/setup.sh --in-tree
+	@qemu-device/in-tree.sh $(QEMU_TREE:include-tree=orig.tar.xz) $(QEMU_TREE:include-tree=in-tree)
+	@tests/in-tree.sh $(QEMU_TREE:include-tree=in-tree)/build
+
 # ---- Everything -------------------------------------------------------------------------------
 
 # A part is built once it has sources.
@@ -269,6 +275,7 @@ help:
 	@echo 'make run        quantize a model, generate text with it on the card in a guest'
 	@echo 'make check      all tests, on the host and in a guest; what CI runs'
 	@echo 'make check-sanitizers   those in a guest, with a kernel built to find defects; CI as well'
+	@echo 'make check-in-tree      the card built into QEMU, with sanitizers; fuzzed for a while'
 	@echo 'make vm         a shell in a guest with the card and everything loaded'
 	@echo 'make bench      quality and speed beside their peers, into build/bench/: report.md, JSON'
 	@echo 'make figures    draws what make bench has measured, into build/figures/: SVG, PDF'
@@ -277,6 +284,6 @@ help:
 	@echo 'make install    libq35, headers and the q35 command to $$DESTDIR$$PREFIX'
 	@echo 'make clean      remove build/; the cache in ~/.cache/q35 stays'
 
-.PHONY: guest run vm check sanitizers check-sanitizers bench figures lint format install tests asan clean help
+.PHONY: guest run vm check sanitizers check-sanitizers check-in-tree bench figures lint format install tests asan clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -14,6 +14,7 @@
 #include "exec/address-spaces.h"
 
 #include "q35-accel.h"
+#include "trace.h"
 
 struct Q35Mapping {
     uint64_t address, len;
@@ -29,6 +30,7 @@ static void *q35_accel_map_now(Q35AccelState *s, uint64_t address, uint64_t *len
     void *p = pci_dma_map(PCI_DEVICE(s), address, &mapped,
                           write ? DMA_DIRECTION_FROM_DEVICE : DMA_DIRECTION_TO_DEVICE);
 
+    trace_q35_accel_map(address, *len, p ? mapped : 0, write);
     *len = mapped;
     return p;
 }

@@ -6,12 +6,16 @@
 #include "qemu/osdep.h"
 #include "qemu/main-loop.h"
 #include "hw/hotplug.h"
+#include "hw/pci/msi.h"
+#include "hw/pci/msix.h"
 #include "hw/pci/pcie.h"
 #include "hw/pci/pcie_aer.h"
 #include "hw/pci/pcie_port.h"
 #include "qapi/error.h"
+#include "system/cpus.h"
 
 #include "q35-accel.h"
+#include "trace.h"
 
 static uint64_t q35_accel_gone_read(void *opaque, hwaddr addr, unsigned size)
 {
@@ -68,6 +72,7 @@ void q35_accel_config_write(PCIDevice *pdev, uint32_t addr, uint32_t value, int 
 
 static void q35_accel_set_defects(Q35AccelState *s, uint32_t defects)
 {
+    trace_q35_accel_defects(defects);
     q35_asic_set_defects(&s->asic, defects);
     memory_region_set_enabled(&s->gone, defects & Q35_DEFECTS_GONE);
 }
@@ -81,17 +86,38 @@ static PCIDevice *q35_accel_slot(Q35AccelState *s)
 }
 
 /*
+ * Of a slot with an attention button, as QEMU's are, guests want to hear that the link has
+ * gone down, not that the card has gone. QEMU's ports report no link: so the interrupt
+ * comes for the card.
+ */
+static void q35_accel_tell_link_down(PCIDevice *port, uint16_t control)
+{
+    unsigned vector = pcie_cap_flags_get_vector(port);
+
+    if (!(control & PCI_EXP_SLTCTL_HPIE) || (control & PCI_EXP_SLTCTL_PDCE)) {
+        return; /* no interrupt is wanted, or there has been one */
+    }
+    if (msix_enabled(port)) {
+        msix_notify(port, vector);
+    } else if (msi_enabled(port)) {
+        msi_notify(port, vector);
+    }
+}
+
+/*
  * Pulls the card out: as if its slot had no power, so that the guest is not asked but told
- * afterwards.
+ * afterwards. Processors stand still meanwhile: TCG's could use a map of the memory that is
+ * just being freed.
  */
 static void q35_accel_remove(void *opaque)
 {
     DeviceState *dev = opaque;
     const uint16_t mask = PCI_EXP_SLTCTL_PIC | PCI_EXP_SLTCTL_PCC;
     Error *err = NULL;
+    PCIDevice *port;
 
-    PCIDevice *port = q35_accel_slot(Q35_ACCEL(dev));
-
+    pause_all_vcpus();
+    port = q35_accel_slot(Q35_ACCEL(dev));
     if (dev->realized && port) {
         uint8_t *control = port->config + port->exp.exp_cap + PCI_EXP_SLTCTL;
         uint16_t before = pci_get_word(control);
@@ -100,10 +126,12 @@ static void q35_accel_remove(void *opaque)
                                   PCI_EXP_SLTCTL_PWR_OFF);
         pcie_cap_slot_unplug_request_cb(HOTPLUG_HANDLER(port), dev, &err);
         pci_set_word(control, before);
+        q35_accel_tell_link_down(port, before);
         if (err) {
             error_report_err(err);
         }
     }
+    resume_all_vcpus();
     object_unref(OBJECT(dev));
 }
 

@@ -18,6 +18,7 @@
 #include "qapi/error.h"
 
 #include "q35-accel.h"
+#include "trace.h"
 
 #define THREADS_DEFAULT_MAX 16
 
@@ -67,6 +68,7 @@ static void q35_accel_raise_bh(void *opaque)
     raised = qatomic_xchg(&s->raised, 0);
     for (vector = 0; vector < Q35_VECTORS; vector++) {
         if (raised & 1u << vector) {
+            trace_q35_accel_notify(vector);
             msix_notify(PCI_DEVICE(s), vector);
         }
     }
@@ -76,6 +78,7 @@ static void q35_accel_vmstate_change(void *opaque, bool running, RunState state)
 {
     Q35AccelState *s = opaque;
 
+    trace_q35_accel_running(running);
     if (running) {
         q35_accel_dma_start(s);
         q35_asic_resume(&s->asic);
@@ -90,14 +93,17 @@ static void q35_accel_vmstate_change(void *opaque, bool running, RunState state)
 static uint64_t q35_accel_read(void *opaque, hwaddr addr, unsigned size)
 {
     Q35AccelState *s = opaque;
+    uint32_t value = q35_asic_read(&s->asic, addr);
 
-    return q35_asic_read(&s->asic, addr);
+    trace_q35_accel_read(addr, value);
+    return value;
 }
 
 static void q35_accel_write(void *opaque, hwaddr addr, uint64_t value, unsigned size)
 {
     Q35AccelState *s = opaque;
 
+    trace_q35_accel_write(addr, value);
     q35_asic_write(&s->asic, addr, value);
 }
 
@@ -277,6 +283,7 @@ static void q35_accel_reset_hold(Object *obj, ResetType type)
 {
     Q35AccelState *s = Q35_ACCEL(obj);
 
+    trace_q35_accel_reset();
     q35_asic_reset(&s->asic);
     qatomic_set(&s->raised, 0);
 }

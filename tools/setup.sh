@@ -6,6 +6,7 @@
 #	tools/setup.sh MAKEFILE		packages to build and run; the cache
 #	tools/setup.sh --lint		packages for `make lint` besides
 #	tools/setup.sh --bench		packages for `make bench` and `make figures` besides
+#	tools/setup.sh --in-tree	packages for `make check-in-tree` besides
 #	tools/setup.sh --source SERIES	Debian's kernel source, 6.12 or 7 (the newest 7.x), and
 #					packages to build it; prints the .deb's name
 #
@@ -14,6 +15,7 @@
 #	linux-source/VERSION/		kselftest and checkpatch, out of Debian's kernel source
 #	linux-source/*.deb		all of that source, for kernels of our own: tools/vm/sanitizers.sh
 #	qemu/VERSION/orig.tar.xz	source of the QEMU that is installed
+#	qemu/VERSION/in-tree/		all of it with the card in it, built: qemu-device/in-tree.sh
 #	qemu/VERSION/include-tree/	headers out of it, by qemu-device/headers.sh TARBALL DIRECTORY
 #	apt/				package lists; apt's own configuration is not touched
 # Whatever has its final name there is complete: it is made under another name and renamed.
@@ -35,6 +37,7 @@ build_packages=(
 lint_packages=(clang clang-format cppcheck shellcheck sparse pahole perl)
 bench_packages=(libopenblas0-pthread gnuplot-nox jq)
 bench_tools=(npm git cmake g++) # packages too, but they may have come by another way
+in_tree_packages=(meson ninja-build python3-venv clang libclang-rt-dev)
 source_packages=(bc bison flex libelf-dev libssl-dev)
 
 say() { echo "set-up, ${SECONDS} s: $*"; }
@@ -104,7 +107,7 @@ apt_update() {
 	} | sed -E "s|^(deb[^ ]*) |\1 [signed-by=$key] |" >"$list"
 	if [ "$codename" = bookworm ]; then
 		cat >"$apt/preferences" <<-END
-			Package: src:qemu src:seabios src:linux src:linux-signed-amd64
+			Package: src:qemu src:seabios src:linux src:linux-signed-amd64 src:meson
 			Pin: release n=bookworm-backports
 			Pin-Priority: 500
 		END
@@ -141,6 +144,10 @@ missing_packages() {
 	if installed qemu-system-x86 &&
 		dpkg --compare-versions "$(version qemu-system-x86)" lt 1:10.0; then
 		echo qemu-system-x86
+	fi
+	if [[ " $* " = *" meson "* ]] && installed meson && # what QEMU 10.0 asks for
+		dpkg --compare-versions "$(version meson)" lt 1.5; then
+		echo meson
 	fi
 }
 
@@ -273,8 +280,12 @@ exec 9>"$cache/lock"
 flock 9
 
 case ${1:-} in
---lint | --bench)
-	[ "$1" = --lint ] && more=("${lint_packages[@]}") || more=("${bench_packages[@]}")
+--lint | --bench | --in-tree)
+	case $1 in
+	--lint) more=("${lint_packages[@]}") ;;
+	--bench) more=("${bench_packages[@]}") ;;
+	--in-tree) more=("${in_tree_packages[@]}") ;;
+	esac
 	mapfile -t missing < <(missing_packages "${more[@]}")
 	if [ "$1" = --bench ]; then
 		for tool in "${bench_tools[@]}"; do
