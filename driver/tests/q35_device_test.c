@@ -70,6 +70,32 @@ static void q35_poll_test_later(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENODEV, q35_poll_late(test, U32_MAX));
 }
 
+static void q35_late_wake(struct work_struct *work)
+{
+	struct q35_device *q35 = container_of(work, struct q35_late_write, work.work)->q35;
+
+	down_write(&q35->reset_sem);
+	q35->asleep = false;
+	up_write(&q35->reset_sem);
+}
+
+/* While others reset the card, nobody reads its registers or writes its memory. */
+static void q35_access_test_waits(struct kunit *test)
+{
+	struct q35_late_write late = {.q35 = q35_mock(test)};
+	ktime_t start = ktime_get();
+
+	init_rwsem(&late.q35->reset_sem);
+	late.q35->asleep = true;
+	INIT_DELAYED_WORK_ONSTACK(&late.work, q35_late_wake);
+	schedule_delayed_work(&late.work, msecs_to_jiffies(100));
+	KUNIT_EXPECT_EQ(test, 0, q35_device_begin_access(late.q35));
+	KUNIT_EXPECT_GE(test, ktime_ms_delta(ktime_get(), start), 50);
+	q35_device_end_access(late.q35);
+	flush_delayed_work(&late.work);
+	destroy_delayed_work_on_stack(&late.work);
+}
+
 static void q35_caps_test_good(struct kunit *test)
 {
 	struct q35_device *q35 = q35_mock(test);
@@ -136,6 +162,7 @@ static struct kunit_case q35_device_cases[] = {
 	KUNIT_CASE(q35_poll_test_timeout),
 	KUNIT_CASE(q35_poll_test_gone),
 	KUNIT_CASE(q35_poll_test_later),
+	KUNIT_CASE(q35_access_test_waits),
 	KUNIT_CASE(q35_caps_test_good),
 	KUNIT_CASE_PARAM(q35_caps_test_bad, q35_bad_cap_gen_params),
 	{},
