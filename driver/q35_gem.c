@@ -190,8 +190,9 @@ static vm_fault_t q35_device_fault(struct vm_fault *vmf)
 		return VM_FAULT_SIGBUS;
 	/* No lock that a reset takes may be held over an allocation; so look before and after. */
 	if (READ_ONCE(q35->asleep)) {
+		/* A pending signal is dealt with between two tries, if user space is at it. */
 		ret = VM_FAULT_NOPAGE;
-		schedule_timeout_interruptible(1);
+		schedule_timeout_uninterruptible(1);
 		goto exit;
 	}
 
