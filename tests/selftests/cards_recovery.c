@@ -6,6 +6,9 @@
  */
 #include "kselftest_harness.h"
 
+#include <pthread.h>
+#include <sys/resource.h>
+
 #include "q35_test.h"
 
 #define TIMEOUT_MS 300 /* of the guilty one */
@@ -195,21 +198,66 @@ FIXTURE_TEARDOWN(reset)
 	rig_close(&self->rig);
 }
 
+struct counting {
+	struct rig *rig;
+	int stop, wrong;
+	unsigned int times;
+};
+
+/* The counters of a queue only grow. */
+static void *count(void *arg)
+{
+	struct drm_q35_perf_query before = {0}, now;
+	struct counting *counting = arg;
+
+	while (!__atomic_load_n(&counting->stop, __ATOMIC_RELAXED) && !counting->wrong) {
+		counting->wrong = perf_query(counting->rig->fd, counting->rig->queue, &now);
+		if (now.jobs < before.jobs || now.cycles < before.cycles ||
+		    now.link_bytes < before.link_bytes || now.busy_ns < before.busy_ns)
+			counting->wrong = 1;
+		before = now;
+		counting->times++;
+		usleep(1000);
+	}
+	return NULL;
+}
+
+static long faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_minflt;
+}
+
 TEST_F_TIMEOUT(reset, with_jobs_in_flight_is_hidden_from_them, 240)
 {
+	struct counting counting = {.rig = &self->rig};
 	struct drm_q35_sync sync[BATCHES + 1];
 	struct drm_q35_queue_state state;
+	pthread_t thread;
 	unsigned int i;
+	long before;
 
 	ASSERT_EQ(0, submit_chain(&self->rig, sync));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, count, &counting));
 	usleep(350000);
+	ASSERT_EQ(0, self->mem[0]);
 	ASSERT_EQ(0, system(getenv("Q35_TRIGGER")));
 	EXPECT_EQ(1, sync_status(self->rig.fd, sync[BATCHES].handle)); /* still at it */
+	/* Nobody could reach the card's memory meanwhile: its mapping comes back when it is touched. */
+	before = faults();
+	EXPECT_EQ(0, self->mem[0]);
+	EXPECT_LT(before, faults());
 	EXPECT_EQ(0, check_chain(&self->rig, sync));
 	ASSERT_EQ(0, queue_state(self->rig.fd, self->rig.queue, &state));
 	EXPECT_EQ(DRM_Q35_QUEUE_OK, state.status);
 	for (i = 0; i < MIB; i += 1024)
 		ASSERT_EQ(i, self->mem[i]);
+	__atomic_store_n(&counting.stop, 1, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, counting.wrong);
+	EXPECT_LT(10, counting.times);
 }
 
 TEST_F_TIMEOUT(reset, of_an_idle_card_keeps_it_working, 240)
