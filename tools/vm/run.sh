@@ -9,6 +9,7 @@
 #	-f FILE[:PATH]	put FILE (or directory) there in the guest, as /FILE's name if no PATH; repeatable
 #	-o DIRECTORY	where the guest's /out goes to, and console.txt [build/vm/out]
 #	-d DEVICE	of QEMU's, with its properties, beside the cards; repeatable
+#	-g PROPERTY	of all of QEMU's devices of a type: TYPE.NAME=VALUE; repeatable
 #	-c PROPERTIES	of the card, such as vram=256M; -c none: no card; repeatable: several cards
 #	-n		don't load the driver; the guest's /lib/q35/load does
 #	-s CPUS		[2]
@@ -31,11 +32,12 @@ eval "$(sed -n 's/^\(KERNEL_[A-Z]*\) := \(.*\)/\1=\2/p' "$for_kernel/setup.mk")"
 kernel=$KERNEL_ROOT/boot/vmlinuz-$KERNEL_RELEASE
 
 files=() devices=() cards=() append='' smp=2 memory=2G limit=600 interactive='' monitor='' script='' out=$build/vm/out
-while getopts f:o:d:c:ns:m:t:k:qQ:i option; do
+while getopts f:o:d:g:c:ns:m:t:k:qQ:i option; do
 	case $option in
 	f) files+=("$OPTARG") ;;
 	o) out=$OPTARG ;;
 	d) devices+=(-device "$OPTARG") ;;
+	g) devices+=(-global "$OPTARG") ;;
 	c) cards+=("$OPTARG") ;;
 	n) append+=' q35_load=no' ;;
 	s) smp=$OPTARG ;;
