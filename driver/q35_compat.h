@@ -84,7 +84,8 @@ static inline int q35_sched_job_init(struct drm_sched_job *job, struct drm_sched
  * What timedout_job() returns when the job is to be treated as one still pending: either it is, or
  * its fence has been signalled meanwhile. Before DRM_GPU_SCHED_STAT_NO_HANG the scheduler forgot a
  * job that it had handed to timedout_job(), so it is put back, and the workers are woken in case
- * the job had already finished.
+ * the job had already finished; before the lock is let go, since from then on they may free the job, and
+ * the last one's end is the scheduler's.
  */
 static inline enum drm_gpu_sched_stat q35_sched_keep(struct drm_sched_job *job)
 {
@@ -95,8 +96,8 @@ static inline enum drm_gpu_sched_stat q35_sched_keep(struct drm_sched_job *job)
 
 	spin_lock(&sched->job_list_lock);
 	list_add(&job->list, &sched->pending_list);
-	spin_unlock(&sched->job_list_lock);
 	drm_sched_wqueue_start(sched);
+	spin_unlock(&sched->job_list_lock);
 	return DRM_GPU_SCHED_STAT_NOMINAL;
 #endif
 }
