@@ -54,7 +54,7 @@ put "$here/in-tree/q35-accel.mak" "$tree/configs/devices/x86_64-softmmu/"
 if [ ! -e "$build/build.ninja" ]; then
     mkdir -p "$build"
     cd "$build"
-    echo "QEMU with the card in its tree is configured and built once, for 10 to 15 minutes"
+    echo "QEMU with the card in its tree is configured and built once, for 5 to 15 minutes"
     "$tree/configure" --python=/usr/bin/python3 --cc=clang --cxx=clang++ \
         --target-list=x86_64-softmmu --without-default-features --without-default-devices \
         --with-devices-x86_64=q35-accel --enable-system --enable-tcg --disable-fdt \
