@@ -330,6 +330,12 @@ static uint32_t segment_end(const struct job *j, uint32_t s)
 	return j->p->k - s * j->l.segment < j->l.segment ? j->p->k : (s + 1) * j->l.segment;
 }
 
+/* Of the piece of segment s that begins with input k. */
+static uint32_t piece_end(const struct job *j, uint32_t s, uint32_t k)
+{
+	return segment_end(j, s) - k < PIECE_K ? segment_end(j, s) : k + PIECE_K;
+}
+
 /* Four pairs of sums each, of outputs 0 … 3 and 4 … 7, to the eight outputs. */
 inline_always __m256i add_pairs(__m256i a, __m256i b)
 {
@@ -380,7 +386,7 @@ static void multiply_row(const struct job *j, struct panel *panel, uint32_t s, u
 	int h;
 
 	for (k = s * j->l.segment; k < segment_end(j, s); k = end) {
-		end = segment_end(j, s) - k < PIECE_K ? segment_end(j, s) : k + PIECE_K;
+		end = piece_end(j, s, k);
 		for (t = 0; t * Q35_TILE_N < j->outputs; t++) {
 			tile = j->tiles + (size_t)(k / Q35_TILE_K) * Q35_BLOCK_BYTES +
 			       t * Q35_TILE_BYTES;
@@ -503,7 +509,7 @@ inline_always void multiply_segment(const struct job *j, struct panel *panel, ui
 		return;
 	}
 	for (k = s * j->l.segment; k < segment_end(j, s); k = end) {
-		end = segment_end(j, s) - k < PIECE_K ? segment_end(j, s) : k + PIECE_K;
+		end = piece_end(j, s, k);
 		decode_piece(j, panel, k, end, bits);
 		multiply_piece(j, panel, s, k, end, m0, rows);
 	}

@@ -20,29 +20,6 @@ FIXTURE(dmabuf)
 	int vgem;
 };
 
-static int vgem_open(void)
-{
-	unsigned int i;
-
-	for (i = 0; i < 16; i++) {
-		char path[32];
-		drmVersion *version;
-		int fd, ours;
-
-		snprintf(path, sizeof(path), "/dev/dri/card%u", i);
-		fd = open(path, O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		version = drmGetVersion(fd);
-		ours = version && !strcmp(version->name, "vgem");
-		drmFreeVersion(version);
-		if (ours)
-			return fd;
-		close(fd);
-	}
-	return -ENODEV;
-}
-
 FIXTURE_SETUP(dmabuf)
 {
 	ASSERT_EQ(0, rig_open(&self->rig, 0));

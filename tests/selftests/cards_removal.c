@@ -8,8 +8,6 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <signal.h>
 
 #include "q35_test.h"
 
@@ -26,6 +24,7 @@ FIXTURE_SETUP(removal)
 	uint32_t bo;
 
 	ASSERT_NE(NULL, getenv("Q35_TRIGGER"));
+	catch_bus_errors();
 	ASSERT_EQ(0, rig_open(&self->rig, 0));
 	ASSERT_EQ(0, bo_create(self->rig.fd, 4 * MIB, DRM_Q35_BO_DEVICE, &bo));
 	ASSERT_EQ(0, map_at(self->rig.fd, self->rig.vm, 0, bo, 0, 4 * GIB, 4 * MIB));
@@ -37,22 +36,6 @@ FIXTURE_TEARDOWN(removal)
 {
 	munmap(self->memory, 4 * MIB);
 	rig_close(&self->rig);
-}
-
-static sigjmp_buf bus_error;
-
-static void on_bus_error(int signal)
-{
-	siglongjmp(bus_error, signal);
-}
-
-static int access_faults(volatile uint32_t *at)
-{
-	if (sigsetjmp(bus_error, 1))
-		return 1;
-	signal(SIGBUS, on_bus_error);
-	*at = 1;
-	return 0;
 }
 
 struct waiter {

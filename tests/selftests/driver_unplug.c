@@ -8,7 +8,6 @@
 #include <glob.h>
 #include <libgen.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <sys/syscall.h>
 
 #include "q35_test.h"
@@ -29,6 +28,7 @@ FIXTURE_SETUP(unplug)
 	ASSERT_EQ(0, glob(DRIVER "/*:*", 0, NULL, &bound));
 	snprintf(self->address, sizeof(self->address), "%.31s", basename(bound.gl_pathv[0]));
 	globfree(&bound);
+	catch_bus_errors();
 	ASSERT_EQ(0, rig_open(&self->rig, 60000));
 }
 
@@ -36,22 +36,6 @@ FIXTURE_TEARDOWN(unplug)
 {
 	if (self->rig.fd >= 0)
 		rig_close(&self->rig);
-}
-
-static sigjmp_buf bus_error;
-
-static void on_bus_error(int signal)
-{
-	siglongjmp(bus_error, signal);
-}
-
-static int access_faults(volatile uint32_t *at)
-{
-	if (sigsetjmp(bus_error, 1))
-		return 1;
-	signal(SIGBUS, on_bus_error);
-	*at = 1;
-	return 0;
 }
 
 struct waiter {

@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -350,6 +352,51 @@ static inline void rig_close(struct rig *rig)
 	if (rig->mem)
 		munmap(rig->mem, RIG_SIZE);
 	close(rig->fd);
+}
+
+/* Whether writing to a mapping is a bus error; after catch_bus_errors(). */
+static sigjmp_buf bus_error;
+
+static inline void on_bus_error(int signal)
+{
+	siglongjmp(bus_error, signal);
+}
+
+static inline void catch_bus_errors(void)
+{
+	signal(SIGBUS, on_bus_error);
+}
+
+static inline int access_faults(volatile uint32_t *at)
+{
+	if (sigsetjmp(bus_error, 1))
+		return 1;
+	*at = 1;
+	return 0;
+}
+
+/* Another DRM driver, with nothing behind it; or -ENODEV. */
+static inline int vgem_open(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 16; i++) {
+		char path[32];
+		drmVersion *version;
+		int fd, ours;
+
+		snprintf(path, sizeof(path), "/dev/dri/card%u", i);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		version = drmGetVersion(fd);
+		ours = version && !strcmp(version->name, "vgem");
+		drmFreeVersion(version);
+		if (ours)
+			return fd;
+		close(fd);
+	}
+	return -ENODEV;
 }
 
 #endif /* Q35_TEST_H */

@@ -77,16 +77,12 @@ static void *be_device(void *arg)
 	return NULL;
 }
 
-static void vgem_open(void)
+static void be_vgem(void)
 {
 	struct drm_mode_create_dumb create = {.width = PAGE / 4, .height = 1, .bpp = 32};
 	pthread_t thread;
-	glob_t found;
 
-	if (glob("/dev/dri/card*", 0, NULL, &found))
-		die("vgem");
-	vgem = open(found.gl_pathv[0], O_RDWR);
-	globfree(&found);
+	vgem = vgem_open();
 	vgem_asked = eventfd(0, 0);
 	if (vgem < 0 || vgem_asked < 0 || drmIoctl(vgem, DRM_IOCTL_MODE_CREATE_DUMB, &create) ||
 	    drmPrimeHandleToFD(vgem, create.handle, 0, &vgem_file) ||
@@ -187,7 +183,7 @@ int main(void)
 	back = eventfd(0, 0);
 	if (there < 0 || back < 0 || pthread_create(&thread, NULL, answer, NULL))
 		die("eventfd");
-	vgem_open();
+	be_vgem();
 	if (rig_open(&rig, 0))
 		die("no card");
 	syncobj = sync_create(rig.fd);
