@@ -182,6 +182,11 @@ static bool q35_accel_start(Q35AccelState *s, Error **errp)
     };
     int err = q35_asic_init(&s->asic, &config, &host);
 
+    if (err == -EINVAL) {
+        error_setg(errp, "q35-accel: Q35_ISA=%s names no kernels that this processor has",
+                   getenv("Q35_ISA"));
+        return false;
+    }
     if (err) {
         error_setg_errno(errp, -err, "q35-accel: cannot start the card");
         return false;

@@ -54,8 +54,8 @@ extern const struct q35_kernels q35_kernels_ref, q35_kernels_avx2, q35_kernels_a
 
 /*
  * The fastest kernels that this processor supports, or those that $Q35_ISA names; NULL if it names
- * none, or ones that the processor lacks. q35_kernels_all() is the NULL-terminated list, slowest
- * first.
+ * none, or ones that the processor lacks. Asking the processor takes long in a virtual machine: keep
+ * the answer. q35_kernels_all() is the NULL-terminated list, slowest first.
  */
 const struct q35_kernels *q35_kernels_get(void);
 const struct q35_kernels *const *q35_kernels_all(void);

@@ -188,6 +188,7 @@ typedef struct Q35Worker Q35Worker;
 typedef struct Q35Asic {
     Q35Host host;
     Q35Config config;
+    const struct q35_kernels *kernels; /* of libq35, for all products */
 
     pthread_mutex_t lock;
     pthread_cond_t work; /* there may be something to do: all workers wait for it */
@@ -217,9 +218,9 @@ typedef struct Q35Asic {
 } Q35Asic;
 
 /*
- * Brings up a card in reset state. Returns 0 or -errno (ENOMEM, or what pthread_create()
- * says), with nothing left behind. config and host are copied; device memory stays the
- * caller's.
+ * Brings up a card in reset state. Returns 0 or -errno (EINVAL: $Q35_ISA names no kernels
+ * that this processor has, ENOMEM, or what pthread_create() says), with nothing left behind.
+ * config and host are copied; device memory stays the caller's.
  */
 int q35_asic_init(Q35Asic *asic, const Q35Config *config, const Q35Host *host);
 

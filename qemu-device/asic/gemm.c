@@ -184,7 +184,7 @@ bool q35_gemm_prepare(Q35Worker *w, Q35Queue *queue)
         p.x = x.p;
         p.x_stride = x.stride;
         p.x_scale = x_scale.p;
-        q35_kernels_get()->prepare(&p, queue->scratch, 0, p.m);
+        w->asic->kernels->prepare(&p, queue->scratch, 0, p.m);
         ok = true;
     }
     view_put(w, &x_scale);
@@ -294,7 +294,7 @@ bool q35_gemm_part(Q35Worker *w, const Q35Queue *queue, uint32_t round, uint64_t
     p.aux_stride = aux.stride;
     p.y = y.p;
     p.y_stride = y.stride;
-    q35_kernels_get()->gemm(&p, queue->scratch, tiles.p, 0, blocks);
+    w->asic->kernels->gemm(&p, queue->scratch, tiles.p, 0, blocks);
     ok = view_write_back(w, &y);
 out:
     view_put(w, &y);

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "engine.h"
+#include "kernels.h"
 
 static bool before(const Q35Queue *a, const Q35Queue *b)
 {
@@ -300,7 +301,15 @@ int q35_asic_init(Q35Asic *asic, const Q35Config *config, const Q35Host *host)
     uint32_t i;
     int err;
 
-    *asic = (Q35Asic){ .config = *config, .host = *host, .defects = config->defects };
+    *asic = (Q35Asic){
+        .config = *config,
+        .host = *host,
+        .defects = config->defects,
+        .kernels = q35_kernels_get(),
+    };
+    if (!asic->kernels) {
+        return -EINVAL;
+    }
     pthread_mutex_init(&asic->lock, NULL);
     pthread_cond_init(&asic->quiet, NULL);
     pthread_condattr_init(&monotonic);

@@ -3,6 +3,7 @@
  * GEMM on the card gives the bits of the reference kernel, wherever its operands lie: the
  * reference gets them in one piece, the card in pages.
  */
+#include <errno.h>
 #include <math.h>
 
 #include "card.h"
@@ -493,6 +494,18 @@ TEST_F(card, each_operand_missing_is_a_fault_at_its_address)
 	desc.gemm.x_scale_va = hole;
 	EXPECT_EQ(run(c, 0, &desc), Q35_FAULT_UNMAPPED);
 	EXPECT_EQ(rd64(c, QREG(0, FAULT_ADDR_LO)), hole);
+}
+
+/* Whom the environment asks for is looked up once, not when a product needs them. */
+TEST(kernels_that_are_not_there_are_missed_at_once)
+{
+	const Q35Config config = {.queues = 1, .threads = 1};
+	const Q35Host host = {0};
+	static Q35Asic asic;
+
+	setenv("Q35_ISA", "mmx", 1);
+	EXPECT_EQ(-EINVAL, q35_asic_init(&asic, &config, &host));
+	unsetenv("Q35_ISA");
 }
 
 TEST_HARNESS_MAIN
