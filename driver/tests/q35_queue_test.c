@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Of q35_queue.c, and part of it: the arithmetic of rings, what ends a job, and how long is waited. */
 #include <kunit/test.h>
+#include <linux/pm_runtime.h>
 
 #include "q35_mock.h"
 #include "q35_recovery.h"
@@ -351,6 +352,50 @@ static void q35_recovery_test_newcomer(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, newcomer->park);
 }
 
+/* The driver's own reset comes too late: others have stopped the card. */
+static void q35_test_stopped_by_others(struct work_struct *work)
+{
+	struct q35_device *q35 = container_of(work, struct q35_device, reset_work);
+
+	q35_test_reset_work(work);
+	q35_device_sleep(q35);
+}
+
+/* A queue that does not reset leaves its slot even so, and at once. */
+static void q35_leave_test_stopped_by_others(struct kunit *test)
+{
+	struct q35_test_queue *t = test->priv;
+	struct q35_device *q35 = t->queue.q35;
+
+	q35_test_device(test, q35);
+	INIT_WORK(&q35->reset_work, q35_test_stopped_by_others);
+	q35->drm.unplugged = false;
+	pm_runtime_no_callbacks(q35->drm.dev);
+	KUNIT_ASSERT_EQ(test, 0, pm_runtime_set_active(q35->drm.dev));
+	pm_runtime_get_noresume(q35->drm.dev);
+	pm_runtime_enable(q35->drm.dev);
+
+	/* It has no memory that was allocated for DMA. */
+	t->queue.ring = NULL;
+	t->queue.writeback = NULL;
+	kref_init(&t->vm.users);
+	kref_get(&t->vm.users);
+	kref_init(&t->queue.kref);
+	kref_get(&t->queue.kref);
+	t->queue.on_card = true;
+	q35_write(q35, q35_test_state(t), Q35_QUEUE_RESETTING);
+
+	q35_queue_leave_card(&t->queue);
+	KUNIT_EXPECT_EQ(test, 1, t->resets);
+	KUNIT_EXPECT_FALSE(test, t->queue.on_card);
+	KUNIT_EXPECT_NULL(test, q35->queues[TEST_SLOT]);
+	KUNIT_EXPECT_EQ(test, 1, kref_read(&t->queue.kref));
+	KUNIT_EXPECT_EQ(test, 1, kref_read(&t->vm.users));
+
+	pm_runtime_disable(q35->drm.dev);
+	pm_runtime_put_noidle(q35->drm.dev);
+}
+
 static void q35_start_test(struct kunit *test)
 {
 	struct q35_test_queue *t = test->priv;
@@ -375,12 +420,19 @@ static void q35_start_test(struct kunit *test)
 }
 
 static struct kunit_case q35_queue_cases[] = {
-	KUNIT_CASE(q35_ring_test_wrap),		  KUNIT_CASE(q35_ring_test_full),
-	KUNIT_CASE(q35_ring_test_find),		  KUNIT_CASE(q35_complete_test_order),
-	KUNIT_CASE(q35_complete_test_incredible), KUNIT_CASE(q35_complete_test_lost_interrupt),
-	KUNIT_CASE(q35_stop_test_at_once),	  KUNIT_CASE_SLOW(q35_stop_test_timeout),
-	KUNIT_CASE_SLOW(q35_start_test),	  KUNIT_CASE(q35_recovery_test_without_end),
-	KUNIT_CASE(q35_recovery_test_newcomer),	  {},
+	KUNIT_CASE(q35_ring_test_wrap),
+	KUNIT_CASE(q35_ring_test_full),
+	KUNIT_CASE(q35_ring_test_find),
+	KUNIT_CASE(q35_complete_test_order),
+	KUNIT_CASE(q35_complete_test_incredible),
+	KUNIT_CASE(q35_complete_test_lost_interrupt),
+	KUNIT_CASE(q35_stop_test_at_once),
+	KUNIT_CASE_SLOW(q35_stop_test_timeout),
+	KUNIT_CASE_SLOW(q35_start_test),
+	KUNIT_CASE(q35_recovery_test_without_end),
+	KUNIT_CASE(q35_recovery_test_newcomer),
+	KUNIT_CASE_SLOW(q35_leave_test_stopped_by_others),
+	{},
 };
 
 static struct kunit_suite q35_queue_suite = {

@@ -260,6 +260,75 @@ TEST_F_TIMEOUT(reset, with_jobs_in_flight_is_hidden_from_them, 240)
 	EXPECT_LT(10, counting.times);
 }
 
+struct reading {
+	const uint32_t *from; /* in the card's memory */
+	uint32_t value; /* that is there */
+	pthread_t thread;
+	int stop, wrong;
+	long most; /* faults of one call */
+	unsigned int spun; /* calls with more faults than ticks */
+};
+
+/* The kernel reads the card's memory, for a system call, over and over. */
+static void *read_in_calls(void *arg)
+{
+	struct reading *reading = arg;
+	int pipes[2];
+
+	reading->wrong = pipe(pipes);
+	while (!__atomic_load_n(&reading->stop, __ATOMIC_RELAXED) && !reading->wrong) {
+		int64_t start = deadline(0);
+		long before = faults(), calls;
+		uint32_t value = 0;
+
+		reading->wrong = write(pipes[1], reading->from, 4) != 4;
+		calls = faults() - before;
+		if (calls > reading->most)
+			reading->most = calls;
+		reading->spun += calls > 10 + (deadline(0) - start) / 1000000; /* at 1000 Hz */
+		if (!reading->wrong)
+			reading->wrong = read(pipes[0], &value, 4) != 4 || value != reading->value;
+	}
+	close(pipes[0]);
+	close(pipes[1]);
+	return NULL;
+}
+
+static void ignore(int signal)
+{
+}
+
+static void *send_signals(void *arg)
+{
+	struct reading *reading = arg;
+
+	while (!__atomic_load_n(&reading->stop, __ATOMIC_RELAXED)) {
+		pthread_kill(reading->thread, SIGUSR1);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+/* A fault of the kernel's own cannot be interrupted, and sleeps all the same until the card is back. */
+TEST_F_TIMEOUT(reset, signals_do_not_make_a_system_call_spin, 240)
+{
+	struct reading reading = {.from = (uint32_t *)self->mem + 1024, .value = 1024};
+	pthread_t sender;
+	unsigned int i;
+
+	ASSERT_NE(SIG_ERR, signal(SIGUSR1, ignore));
+	ASSERT_EQ(0, pthread_create(&reading.thread, NULL, read_in_calls, &reading));
+	ASSERT_EQ(0, pthread_create(&sender, NULL, send_signals, &reading));
+	for (i = 0; i < 50 && __atomic_load_n(&reading.most, __ATOMIC_RELAXED) < 2; i++)
+		ASSERT_EQ(0, system(getenv("Q35_TRIGGER")));
+	__atomic_store_n(&reading.stop, 1, __ATOMIC_RELAXED);
+	pthread_join(sender, NULL);
+	pthread_join(reading.thread, NULL);
+	EXPECT_EQ(0, reading.wrong);
+	EXPECT_LE(2, reading.most); /* one of them was there when the card was not */
+	EXPECT_EQ(0, reading.spun) TH_LOG("%ld faults", reading.most);
+}
+
 TEST_F_TIMEOUT(reset, of_an_idle_card_keeps_it_working, 240)
 {
 	struct q35_hw_desc job = copy_job(BASE, 4 * GIB + MIB, 64);
