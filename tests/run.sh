@@ -15,6 +15,7 @@ cd "$(dirname "$0")/.." || exit 1
 build=${Q35_BUILD:-$PWD/build}
 logs=${Q35_KERNEL:-$build}/check
 slow=${Q35_KERNEL:+4}
+guest_limit=${Q35_KERNEL:+1800}
 export Q35_BUILD=$build
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
 suite=$build/kselftest/install
@@ -73,7 +74,7 @@ start_guest() { # NAME
 		status=0
 		# KUnit tests take seconds at each load of the module: not where it is the load that is tested.
 		tools/vm/run.sh -k "q35_slow=${slow:-1} kunit.enable=0" "${options[@]}" \
-			-t $((900 * ${slow:-1})) -o "$logs/$name" \
+			-t "${guest_limit:-900}" -o "$logs/$name" \
 			-f "tests/vm/$name.sh:test.sh" -f "$suite:kselftest" \
 			-- sh /test.sh >"$logs/vm-$name.log" 2>&1 || status=$?
 		echo $status >"$logs/vm-$name.status"
@@ -118,7 +119,7 @@ report_kernel_log() { # NAME
 report_guest() { # NAME
 	local name=$1 status
 	status=$(cat "$logs/vm-$name.status")
-	[ "$status" != 125 ] || { echo "    the guest did not come back:"; tail -n 30 "$logs/vm-$name.log"; }
+	[ "$status" != 125 ] || { echo "    the guest did not come back:"; tail -n 200 "$logs/vm-$name.log"; }
 	report "vm/$name" "$logs/vm-$name.log" "$status" 1
 	report_kernel_log "$name"
 }

@@ -100,6 +100,7 @@ arguments=(
 	-nodefaults -no-user-config -machine q35 -cpu max -smp "$smp" -m "$memory" -no-reboot
 	-display none -kernel "$kernel" -initrd "$work/initramfs"
 	-device isa-debug-exit,iobase=0xf4,iosize=0x04
+	-chardev "pipe,id=watch,path=$work/watch" -mon chardev=watch,mode=readline
 	-device virtio-serial-pci
 	-chardev "file,id=files,path=$work/files.tar"
 	-device virtserialport,chardev=files,name=q35.files
@@ -125,6 +126,9 @@ done
 # processor, must KASAN of Linux 7.3 take its own shadow for that of four-level page tables. Warnings and
 # worse go to the console; all of the log comes with the files, if the guest lives to send it.
 append="console=ttyS0 no_timer_check no5lvl panic=-1 oops=panic loglevel=5$append"
+# A guest that has not finished in time gets an interrupt at which the kernel panics and shows what each
+# task is at, also while the system sleeps.
+append="unknown_nmi_panic panic_print=1 no_console_suspend $append"
 if [ "$interactive" ]; then
 	arguments+=(-chardev "stdio,id=console,mux=on,signal=off,logfile=$out/console.txt"
 		-serial chardev:console -mon chardev=console)
@@ -150,11 +154,19 @@ if [ "$script" ]; then
 fi
 
 run_qemu() {
-	timeout --foreground -k 5 "$limit" "$qemu" "${arguments[@]}" -append "$append" "$@" || return
+	# The kernel has a minute to tell.
+	timeout --foreground -k 5 $((limit ? limit + 60 : 0)) "$qemu" "${arguments[@]}" -append "$append" "$@" || return
 	if [ "$script" ] && [ -e "$Q35_STATE" ]; then
 		mv "$Q35_STATE" "$work/incoming"
 		run_qemu -incoming "file:$work/incoming"
 	fi
+}
+
+mkfifo "$work"/watch.{in,out} "$work/end"
+watch() { # with a shell's own means: nothing is left of it when it is killed
+	read -r -t "$limit" <>"$work/end" || true
+	touch "$work/late"
+	echo nmi 1<>"$work/watch.in"
 }
 
 status=0
@@ -165,8 +177,11 @@ else
 		"$top/$script" >"$out/script.txt" 2>&1 </dev/null &
 		beside=$!
 	fi
+	watch &
+	watcher=$!
 	# The pipe, because QEMU opens /dev/stdout anew, which would truncate a file.
 	run_qemu </dev/null | cat || status=${PIPESTATUS[0]}
+	kill "$watcher" 2>/dev/null || true
 fi
 if [ "$script" ]; then
 	kill "$beside" 2>/dev/null && sleep 0.1
@@ -182,12 +197,24 @@ tar -C "$out" -xf "$work/files.tar" 2>/dev/null || true
 if [ $((status % 2)) = 1 ] && [ $status -ge 33 ]; then
 	exit $(((status - 33) / 2)) # 2 * (what init says + 16) + 1
 fi
-if [ $status = 124 ] || [ $status = 137 ]; then
-	echo "vm: given up after $limit s" >&2
+if [ -e "$work/late" ]; then
+	echo "vm: given up after $limit s; what its tasks were at is in $out/console.txt" >&2
 elif [ "$interactive" ] && [ $status = 0 ]; then
 	exit 0 # Ctrl-A X
 else
 	echo "vm: the guest did not finish; QEMU's status is $status" >&2
 fi
-[ "$interactive" ] || tail -n 25 "$out/console.txt" >&2
+# What led to the kernel's panic, and what then waited without end; or the last lines.
+[ "$interactive" ] || awk '
+	{ line[NR] = $0 }
+	/Kernel panic/ && !panic { panic = NR }
+	/task:.* state:/ { waits = panic && /state:D/ }
+	waits && !/\]  \? |\] R[A-Z0-9]+: / { blocked = blocked $0 "\n" }
+	/<\/TASK>/ { waits = 0 }
+	END {
+		last = panic ? panic + 2 : NR
+		for (i = last > 40 ? last - 40 : 1; i <= last; i++)
+			print line[i]
+		printf "%s", blocked
+	}' "$out/console.txt" >&2
 exit 125
