@@ -160,6 +160,18 @@ static int q35_device_read_caps(struct q35_device *q35)
 	return 0;
 }
 
+static int q35_device_set_dma_mask(struct q35_device *q35)
+{
+	/* A page table entry holds 52 bits of a DMA address. */
+	unsigned int bits = min(q35->caps.dma_bits, fls64(Q35_PTE_FRAME));
+	int ret = dma_set_mask_and_coherent(q35->drm.dev, DMA_BIT_MASK(bits));
+
+	if (ret)
+		return dev_err_probe(q35->drm.dev, ret, "no DMA with %u address bits\n", bits);
+	dma_set_max_seg_size(q35->drm.dev, UINT_MAX);
+	return 0;
+}
+
 static int q35_device_reset_card(struct q35_device *q35)
 {
 	q35_write(q35, Q35_REG_CONTROL, Q35_CONTROL_RESET);
@@ -402,7 +414,6 @@ int q35_device_init(struct q35_device *q35)
 {
 	struct pci_dev *pdev = to_pci_dev(q35->drm.dev);
 	struct device *dev = &pdev->dev;
-	unsigned int dma_bits;
 	int ret;
 
 	init_rwsem(&q35->reset_sem);
@@ -427,12 +438,9 @@ int q35_device_init(struct q35_device *q35)
 	if (ret)
 		return ret;
 
-	/* A page table entry holds 52 bits of a DMA address. */
-	dma_bits = min(q35->caps.dma_bits, fls64(Q35_PTE_FRAME));
-	ret = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(dma_bits));
+	ret = q35_device_set_dma_mask(q35);
 	if (ret)
-		return dev_err_probe(dev, ret, "no DMA with %u address bits\n", dma_bits);
-	dma_set_max_seg_size(dev, UINT_MAX);
+		return ret;
 
 	q35->queues = drmm_kcalloc(&q35->drm, q35->caps.queues, sizeof(*q35->queues), GFP_KERNEL);
 	q35->vms = drmm_kcalloc(&q35->drm, q35->caps.vms, sizeof(*q35->vms), GFP_KERNEL);

@@ -106,6 +106,24 @@ static void q35_caps_test_good(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, SZ_32K, q35->caps.doorbell_offset);
 }
 
+/* The card reaches what its capability and its page tables both can say. */
+static void q35_dma_mask_test(struct kunit *test)
+{
+	static const u32 bits[][2] = {{32, 32}, {40, 40}, {52, 52}, {53, 52}, {64, 52}};
+	struct q35_device *q35 = q35_mock(test);
+	struct device *dev = q35->drm.dev;
+
+	for (u32 i = 0; i < ARRAY_SIZE(bits); i++) {
+		u64 mask = 0;
+
+		dev->dma_mask = &mask;
+		q35->caps.dma_bits = bits[i][0];
+		KUNIT_EXPECT_EQ(test, 0, q35_device_set_dma_mask(q35));
+		KUNIT_EXPECT_EQ(test, DMA_BIT_MASK(bits[i][1]), mask);
+		KUNIT_EXPECT_EQ(test, DMA_BIT_MASK(bits[i][1]), dev->coherent_dma_mask);
+	}
+}
+
 struct q35_cap {
 	const char *name;
 	u32 reg, value;
@@ -164,6 +182,7 @@ static struct kunit_case q35_device_cases[] = {
 	KUNIT_CASE(q35_poll_test_later),
 	KUNIT_CASE(q35_access_test_waits),
 	KUNIT_CASE(q35_caps_test_good),
+	KUNIT_CASE(q35_dma_mask_test),
 	KUNIT_CASE_PARAM(q35_caps_test_bad, q35_bad_cap_gen_params),
 	{},
 };

@@ -414,15 +414,25 @@ TEST_F(fault, leaves_a_dump_with_job_and_walk)
 	discard_dump();
 }
 
+/* And in it the priority that the card was given. */
 TEST_F(fault, a_hang_leaves_a_dump)
 {
+	struct drm_q35_queue_create args = {
+		.vm_id = self->rig.vm,
+		.priority = 2,
+		.timeout_ms = TIMEOUT_MS,
+	};
 	struct q35_hw_desc hang = hang_job();
 	char *text;
 
+	ASSERT_EQ(0, call(self->rig.fd, DRM_IOCTL_Q35_QUEUE_CREATE, &args));
 	discard_dump();
-	ASSERT_EQ(-EIO, run(self->rig.fd, self->rig.queue, &hang, 1));
+	ASSERT_EQ(-EIO, run(self->rig.fd, args.queue_id, &hang, 1));
 	text = read_dump();
 	ASSERT_NE(NULL, text);
+	/* Enabled, running, address space, priority: of the rig's queue and of the one that hangs. */
+	EXPECT_NE(NULL, strstr(text, "\nqueue 0 0x000: 00000001 00000001 00000000 00000001 "));
+	EXPECT_NE(NULL, strstr(text, "\nqueue 1 0x000: 00000001 00000002 00000000 00000002 "));
 	EXPECT_EQ(text, strstr(text, "q35 coredump 1\nreason: hang\n"));
 	EXPECT_NE(NULL, strstr(text, "\nsubmission: 0, job 0, 1 jobs from ring index 0x0\n"));
 	free(text);

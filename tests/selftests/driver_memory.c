@@ -265,25 +265,38 @@ TEST_F(memory, device_memory_is_not_exported)
 	EXPECT_EQ(EOPNOTSUPP, errno);
 }
 
-TEST_F(memory, fdinfo_tells_memory_by_region)
+/* The number after a key of fdinfo as the kernel's drm-usage-stats.rst has them; -1 if it is not there. */
+static long figure(int fd, const char *key)
 {
 	char path[64], line[128];
-	unsigned long device = 0, host = 0;
-	uint32_t handle;
+	long value = -1;
 	FILE *file;
 
-	ASSERT_EQ(0, bo_create(self->fd, 3 * MIB, DRM_Q35_BO_DEVICE, &handle));
-	ASSERT_EQ(0, bo_create(self->fd, 5 * MIB, 0, &handle));
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->fd);
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	file = fopen(path, "r");
-	ASSERT_NE(NULL, file);
-	while (fgets(line, sizeof(line), file)) {
-		sscanf(line, "drm-total-device: %lu MiB", &device);
-		sscanf(line, "drm-total-host: %lu MiB", &host);
-	}
-	fclose(file);
-	EXPECT_EQ(3, device);
-	EXPECT_EQ(5, host);
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, key, strlen(key)) && line[strlen(key)] == ':')
+			value = strtol(line + strlen(key) + 1, NULL, 0);
+	if (file)
+		fclose(file);
+	return value;
+}
+
+TEST_F(memory, fdinfo_tells_memory_by_region)
+{
+	uint32_t handle;
+	int prime;
+
+	ASSERT_EQ(0, bo_create(self->fd, 3 * MIB, DRM_Q35_BO_DEVICE, &handle));
+	ASSERT_EQ(0, bo_create(self->fd, 2 * MIB, 0, &handle));
+	ASSERT_EQ(0, bo_create(self->fd, 5 * MIB, 0, &handle));
+	ASSERT_EQ(0, drmPrimeHandleToFD(self->fd, handle, DRM_CLOEXEC | DRM_RDWR, &prime));
+	EXPECT_LT(0, figure(self->fd, "drm-client-id"));
+	EXPECT_EQ(3, figure(self->fd, "drm-total-device"));
+	EXPECT_EQ(0, figure(self->fd, "drm-shared-device"));
+	EXPECT_EQ(7, figure(self->fd, "drm-total-host"));
+	EXPECT_EQ(5, figure(self->fd, "drm-shared-host"));
+	close(prime);
 }
 
 #define CGROUPS "/tmp/cgroups"

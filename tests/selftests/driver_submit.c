@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Submission: what jobs do, in which order, and how one learns of it. */
+/*
+ * Submission: what jobs do, in which order, and how one learns of it. The card must have been started with
+ * x-fault=hang-fill.
+ */
 #include "kselftest_harness.h"
 
 #include "format.h"
@@ -214,6 +217,32 @@ TEST_F(submit, timeline_points_count_submissions)
 		EXPECT_EQ(i, self->rig.mem[i]);
 	ASSERT_EQ(0, drmSyncobjQuery(self->rig.fd, &handle, &point, 1));
 	EXPECT_EQ(20, point);
+}
+
+/* A fence is a file, and a file a fence: the other client waits for what takes until its timeout. */
+TEST_F(submit, a_sync_file_orders_clients)
+{
+	struct drm_q35_sync out = {DRM_Q35_SYNC_SIGNAL, sync_create(self->rig.fd), 0};
+	struct q35_hw_desc hang = hang_job(), job = fill_job(BASE, 4, 1);
+	struct drm_q35_sync syncs[2] = {{0}, {.flags = DRM_Q35_SYNC_SIGNAL}};
+	struct rig other;
+	uint32_t queue;
+	int fence;
+
+	ASSERT_EQ(0, rig_open(&other, 0));
+	syncs[0].handle = sync_create(other.fd);
+	syncs[1].handle = sync_create(other.fd);
+	ASSERT_EQ(0, queue_create(self->rig.fd, self->rig.vm, 2000, &queue));
+	ASSERT_EQ(0, submit(self->rig.fd, queue, &hang, 1, &out, 1));
+	ASSERT_EQ(0, drmSyncobjExportSyncFile(self->rig.fd, out.handle, &fence));
+	ASSERT_EQ(0, drmSyncobjImportSyncFile(other.fd, syncs[0].handle, fence));
+	close(fence);
+	ASSERT_EQ(0, submit(other.fd, other.queue, &job, 1, syncs, 2));
+	ASSERT_EQ(0, sync_wait(other.fd, syncs[1].handle));
+	EXPECT_EQ(-EIO, sync_status(self->rig.fd, out.handle));
+	EXPECT_EQ(0, sync_status(other.fd, syncs[1].handle));
+	EXPECT_EQ(1, other.mem[0]);
+	rig_close(&other);
 }
 
 TEST_F(submit, without_jobs_it_is_a_fence_behind_the_queues_work)
