@@ -141,6 +141,7 @@ figures: $(B)/figures-data
 DRIVER_SOURCES := $(wildcard driver/*.c)
 DRIVER_FILES := Kbuild $(DRIVER_SOURCES) $(wildcard driver/*.h driver/uapi/drm/*.h driver/tests/*)
 KBUILD = $(MAKE) -C $(KERNEL_ROOT)/lib/modules/$(KERNEL_RELEASE)/build M=$(abspath $(K))/kmod
+KBUILD += $(if $(filter $(B),$(K)),,W=1e) # for kernels of our own no warning is let through
 
 # Where all is that is made for one kernel: Debian's, or that of check-sanitizers.
 K := $(B)
