@@ -12,7 +12,7 @@
 #
 # The cache, ${XDG_CACHE_HOME:-~/.cache}/q35, holds
 #	kernel/RELEASE/			Debian's kernel image, modules and headers, unpacked, not installed
-#	linux-source/VERSION/		kselftest and checkpatch, out of Debian's kernel source
+#	linux-source/VERSION/		kselftest and what lint needs, out of Debian's kernel source
 #	linux-source/*.deb		all of that source, for kernels of our own: tools/vm/sanitizers.sh
 #	qemu/VERSION/orig.tar.xz	source of the QEMU that is installed
 #	qemu/VERSION/in-tree/		all of it with the card in it, built: qemu-device/in-tree.sh
@@ -34,7 +34,7 @@ build_packages=(
 	qemu-system-x86 busybox-static cpio # the guest
 	xz-utils rsync                      # unpacking; kselftest's install
 )
-lint_packages=(clang clang-format cppcheck shellcheck sparse pahole perl)
+lint_packages=(clang clang-format coccinelle cppcheck shellcheck sparse pahole perl)
 bench_packages=(libopenblas0-pthread gnuplot-nox jq)
 bench_tools=(npm git cmake g++) # packages too, but they may have come by another way
 in_tree_packages=(meson ninja-build python3-venv clang libclang-rt-dev)
@@ -188,7 +188,7 @@ fetch_linux_source() { # into linux-source/.new, a .deb
 	package=$(apt-cache search --names-only '^linux-source-[0-9.]+$' | cut -d' ' -f1 |
 		sort -V | tail -1)
 	[ -n "$package" ] || die "no linux-source in the package lists"
-	say "kselftest and checkpatch: out of $package"
+	say "kselftest, checkpatch, coccinelle's scripts: out of $package"
 	rm -rf "$new"
 	mkdir -p "$new"
 	(cd "$new" && quietly apt-get -qq download "$package") || die "no $package"
@@ -223,7 +223,7 @@ finish_linux_source() {
 		tar -x -C "$new" --strip-components=1 \
 			"$t"/{Makefile,lib.mk,kselftest.h,kselftest_harness.h,run_kselftest.sh,kselftest} \
 			"$name"/tools/scripts/Makefile.{include,arch} \
-			"$s"/{subarch.include,checkpatch.pl,spelling.txt,const_structs.checkpatch}
+			"$s"/{subarch.include,checkpatch.pl,spelling.txt,const_structs.checkpatch,coccinelle}
 	rm "$deb"
 	rm -rf "$cache/linux-source/$version"
 	mv "$new" "$cache/linux-source/$version"
@@ -307,7 +307,7 @@ mapfile -t missing < <(missing_packages "${build_packages[@]}")
 kernel=$cache/kernel/current
 source=$cache/linux-source/current
 [ -e "$kernel" ] || need_kernel=1
-[ -e "$source" ] || need_source=1
+[ -e "$source/scripts/coccinelle" ] || need_source=1
 if [ ${#missing[@]} != 0 ] || [ "${need_kernel-}${need_source-}" ]; then
 	apt_update
 	updated=1
