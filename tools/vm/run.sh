@@ -213,8 +213,9 @@ fi
 	/<\/TASK>/ { waits = 0 }
 	END {
 		last = panic ? panic + 2 : NR
-		for (i = last > 40 ? last - 40 : 1; i <= last; i++)
-			print line[i]
+		for (i = last - (panic ? 100 : 40); i <= last; i++)
+			if (i in line)
+				print line[i]
 		printf "%s", blocked
 	}' "$out/console.txt" >&2
 exit 125
