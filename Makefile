@@ -116,8 +116,8 @@ $(B)/q35-accel.so: $(SHELL_OBJECTS) $(ASIC_OBJECTS) $(KERNEL_OBJECTS)
 # ---- Benchmarks -------------------------------------------------------------------------------
 
 BENCH_OBJECTS := $(call objects,obj,$(wildcard tools/bench/*.c))
-$(BENCH_OBJECTS): FLAGS = -Ilibq35/src -Iqemu-device/asic
-$(B)/q35-bench: $(BENCH_OBJECTS) $(ASIC_OBJECTS) $(B)/libq35.a
+$(BENCH_OBJECTS): FLAGS = -Ilibq35/src -Iqemu-device/asic -Itools/q35
+$(B)/q35-bench: $(BENCH_OBJECTS) $(call objects,obj,tools/q35/order.c) $(ASIC_OBJECTS) $(B)/libq35.a
 	$(call say,LD,$@)
 	$(QUIET)$(CC) -pthread $^ -o $@ $(LIB_LIBS)
 
@@ -141,7 +141,7 @@ figures: $(B)/figures-data
 DRIVER_SOURCES := $(wildcard driver/*.c)
 DRIVER_FILES := Kbuild $(DRIVER_SOURCES) $(wildcard driver/*.h driver/uapi/drm/*.h driver/tests/*)
 KBUILD = $(MAKE) -C $(KERNEL_ROOT)/lib/modules/$(KERNEL_RELEASE)/build M=$(abspath $(K))/kmod
-KBUILD += $(if $(filter $(B),$(K)),,W=1e) # for kernels of our own no warning is let through
+KBUILD += $(MODULE_FLAGS)
 
 # Where all is that is made for one kernel: Debian's, or that of check-sanitizers.
 K := $(B)
@@ -223,12 +223,21 @@ KERNEL := 6.12
 sanitizers: FORCE
 	@mkdir -p $(B)/sanitizers-$(KERNEL)
 	@tools/vm/sanitizers.sh $(KERNEL) $(B)/sanitizers-$(KERNEL)/setup.mk
-	@env -u MAKEFLAGS $(MAKE) --no-print-directory K=$(B)/sanitizers-$(KERNEL) \
+	@env -u MAKEFLAGS $(MAKE) --no-print-directory K=$(B)/sanitizers-$(KERNEL) MODULE_FLAGS=W=1e \
 		$$(sed -n 's/ := /=/p' $(B)/sanitizers-$(KERNEL)/setup.mk) \
 		guest $(B)/kselftest/install/run_kselftest.sh
 
 check-sanitizers: sanitizers
 	@Q35_KERNEL=$(CURDIR)/$(B)/sanitizers-$(KERNEL) tests/run.sh
+
+# The kernel selftests with the driver as clang compiles it, for the kernel that gcc has compiled.
+check-clang: FORCE
+	@tools/setup.sh --lint
+	@mkdir -p $(B)/clang
+	@cp $(B)/setup.mk $(B)/clang/
+	@env -u MAKEFLAGS $(MAKE) --no-print-directory K=$(B)/clang MODULE_FLAGS=CC=$(CURDIR)/tools/clang \
+		guest $(B)/kselftest/install/run_kselftest.sh 2>$(B)/clang/log || { cat $(B)/clang/log; exit 1; }
+	@Q35_KERNEL=$(CURDIR)/$(B)/clang tests/run.sh card
 
 # The card as a part of QEMU's source tree, built with sanitizers and libFuzzer.
 check-in-tree: tests
@@ -276,6 +285,7 @@ help:
 	@echo 'make run        quantize a model, generate text with it on the card in a guest'
 	@echo 'make check      all tests, on the host and in a guest; what CI runs'
 	@echo 'make check-sanitizers   those in a guest, with a kernel built to find defects; CI as well'
+	@echo 'make check-clang        the kernel selftests, the driver compiled by clang'
 	@echo 'make check-in-tree      the card built into QEMU, with sanitizers; fuzzed for a while'
 	@echo 'make vm         a shell in a guest with the card and everything loaded'
 	@echo 'make bench      quality and speed beside their peers, into build/bench/: report.md, JSON'
@@ -285,6 +295,6 @@ help:
 	@echo 'make install    libq35, headers and the q35 command to $$DESTDIR$$PREFIX'
 	@echo 'make clean      remove build/; the cache in ~/.cache/q35 stays'
 
-.PHONY: guest run vm check sanitizers check-sanitizers check-in-tree bench figures lint format install tests asan clean help
+.PHONY: guest run vm check sanitizers check-sanitizers check-clang check-in-tree bench figures lint format install tests asan clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
