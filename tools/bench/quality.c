@@ -7,6 +7,9 @@
  * The limit is that of rate-distortion theory for independent weights at the bits that a format
  * really takes: 2^-bits for the normal distribution, for others Shannon's lower bound, 2^-bits times
  * the root of 2^(2 h) / (2 pi e variance), h their entropy in bits. For a model's weights none is known.
+ *
+ * Q35_S is measured as well with its inputs ordered, the larger half in the places of 4 bits: what
+ * q35 quantize does where it can fold the order into the matrix before. Here the order counts.
  */
 #include <math.h>
 #include <stdio.h>
@@ -17,6 +20,7 @@
 #include "ggml_peer.h"
 #include "int4_quality.h"
 #include "numbers.h"
+#include "order.h"
 #include "q35.h"
 #include "q35_model.h"
 #include "report.h"
@@ -24,7 +28,7 @@
 
 #define BLOCK 64 /* rows that a thread works on at a time */
 
-/* The formats of libq35, then the kinds of INT4, then those of ggml, if it is there. */
+/* The formats of libq35, one of them with an order, then the kinds of INT4, then those of ggml, if it is there. */
 #define METHODS (FORMATS_MAX + INT4_KINDS + GGML_PEER_KINDS)
 #define GGML_ROWS 512 /* at most, spread over a matrix: some of ggml's kinds are slow to fit */
 
@@ -47,10 +51,11 @@ struct bench {
 	const struct ggml_peer *ggml; /* or NULL */
 	struct format formats[FORMATS_MAX];
 	char ggml_names[GGML_PEER_KINDS][32];
-	int of_int4, of_ggml, methods; /* the first of each kind, all */
+	int ordered, of_int4, of_ggml, methods; /* the first of each kind, all */
 
 	/* The matrix in hand. */
 	float *w;
+	struct order order; /* of its columns */
 	struct shape shape;
 	enum distribution distribution;
 	uint64_t seed;
@@ -77,12 +82,40 @@ static int read_rows(void *context, uint32_t row, uint32_t count, float *out)
 	return 0;
 }
 
+static int read_ordered(void *context, uint32_t row, uint32_t count, float *out)
+{
+	const struct bench *b = context;
+	const float *from = b->w + (size_t)row * b->shape.k;
+	uint32_t i;
+
+	for (; count; count--, from += b->shape.k, out += b->shape.k)
+		for (i = 0; i < b->shape.k; i++)
+			out[i] = from[b->order.columns[i]];
+	return 0;
+}
+
+static int order_by_size(struct bench *b)
+{
+	const size_t k = b->shape.k, count = b->shape.n * k;
+	double *squares = calloc(k, sizeof(*squares));
+	size_t i;
+	int ret;
+
+	if (!squares)
+		return fail("out of memory");
+	for (i = 0; i < count; i++)
+		squares[i % k] += (double)b->w[i] * b->w[i];
+	ret = order_make(&b->order, 1, 1, b->shape.k, squares);
+	free(squares);
+	return ret;
+}
+
 static int quantize(struct bench *b, int method)
 {
 	struct q35_quantize_options options = {
 		.format = b->formats[method].format,
 		.threads = b->options->threads,
-		.read = read_rows,
+		.read = method == b->ordered ? read_ordered : read_rows,
 		.context = b,
 	};
 	struct q35_quantize_stats stats;
@@ -90,6 +123,8 @@ static int quantize(struct bench *b, int method)
 	void *tiles, *meta;
 	int ret = DONE;
 
+	if (method == b->ordered && order_by_size(b))
+		return FAILED;
 	format_init(&b->formats[method], b->shape.n, b->shape.k, &w);
 	tiles = malloc(q35_tiles_size(w.n, w.k));
 	meta = malloc(q35_meta_size(w.n, w.k, w.group, w.meta_flags));
@@ -102,7 +137,10 @@ static int quantize(struct bench *b, int method)
 	if (!ret) {
 		b->totals[method].errors += stats.error_squares;
 		b->totals[method].bits += 8.0 * (double)weights_bytes(&w);
+		if (method == b->ordered)
+			b->totals[method].bits += w.k * ceil(log2(w.k));
 	}
+	order_free(&b->order);
 	return ret;
 }
 
@@ -443,8 +481,12 @@ static void list_methods(struct bench *b)
 {
 	int kind;
 
-	while (b->of_int4 < FORMATS_MAX && format_get((size_t)b->of_int4, &b->formats[b->of_int4]))
-		b->of_int4++;
+	while (b->ordered < FORMATS_MAX - 1 &&
+	       format_get((size_t)b->ordered, &b->formats[b->ordered]))
+		b->ordered++;
+	b->formats[b->ordered] =
+		(struct format){"s-lloyd, inputs ordered", Q35_S_LLOYD, false, 0, 0};
+	b->of_int4 = b->ordered + 1;
 	b->of_ggml = b->of_int4 + INT4_KINDS;
 	b->ggml = ggml_peer_load(b->options->ggml);
 	b->methods = b->of_ggml + (b->ggml ? GGML_PEER_KINDS : 0);
