@@ -127,8 +127,8 @@ done
 # worse go to the console; all of the log comes with the files, if the guest lives to send it.
 append="console=ttyS0 no_timer_check no5lvl panic=-1 oops=panic loglevel=5$append"
 # A guest that has not finished in time gets an interrupt at which the kernel panics and shows what each
-# task is at, also while the system sleeps.
-append="unknown_nmi_panic panic_print=1 no_console_suspend $append"
+# task is at and which timers are pending, also while the system sleeps.
+append="unknown_nmi_panic panic_print=5 no_console_suspend $append"
 if [ "$interactive" ]; then
 	arguments+=(-chardev "stdio,id=console,mux=on,signal=off,logfile=$out/console.txt"
 		-serial chardev:console -mon chardev=console)
