@@ -5,8 +5,8 @@
  * Without VBMI a table of 256 bytes takes 16 shuffles and as much again to choose among them. It is
  * quicker to look up two codes at a time by scalar loads: an even position's window and the following
  * odd one's overlap and make 11 bits, so a table of 2048 pairs, 4 KiB, holds the whole codebook.
- * What bounds it are these 64 loads a tile: a Zen 5 does 4 a cycle from one line, but 2 from all over
- * the table, and fewer if the table is larger. Codebooks of which only 4 to 6 bits of the window
+ * What bounds it are these 64 loads a tile, 2 a cycle: a Zen 5 does 4 into general registers, but to put
+ * the codes together there costs more than that saves. Codebooks of which only 4 to 6 bits of the window
  * matter take 1 to 4 shuffles for 32 codes; those are quicker. Rows then multiply from the decoded
  * piece in the first-level cache, but a single one multiplies pairs as they are decoded.
  *
@@ -36,12 +36,12 @@
 #define PANEL_ROWS 64
 #define PIECE_K 256 /* inputs decoded at a time: 16 KiB */
 #define UNIT_ROWS 4
-#define UNIT_N 8 /* outputs of a unit: two registers of codes, 8 of sums */
+#define UNIT_N 8 /* outputs of a unit: two registers of codes, 4 of sums */
 
-/* How the windows of one parity come out of two quadwords, 16 of them as words. */
+/* How 32 windows of one parity come out of four outputs' bits in each half of a register. */
 struct cut {
-	__m256i first, next; /* bytes of a tile's first two quadwords, and of any others */
-	__m256i low, high; /* factors that bring a window to the low byte, and to the high one */
+	__m256i first, second; /* bytes that hold those of inputs 0, 1, 4, 5, and of the others */
+	__m256i low, high; /* factors that bring a window to a word's low byte, to its high one */
 };
 
 struct shuffler {
@@ -133,11 +133,10 @@ inline_always void prefetch(const uint8_t *tile)
 	_mm_prefetch((const char *)tile + PREFETCH, _MM_HINT_T0);
 }
 
-/* A tile's codes in natural order, 4 outputs a register. */
+/* A tile's codes in natural order, 2 outputs a register. */
 inline_always void decode_by_pairs(const uint16_t *pair, const struct output_cut *cut,
-				   const uint8_t *tile, __m256i codes[4])
+				   const uint8_t *tile, __m128i codes[Q35_TILE_N / 2])
 {
-	__m128i two[Q35_TILE_N / 2];
 	uint64_t bits;
 	int i;
 
@@ -149,9 +148,27 @@ inline_always void decode_by_pairs(const uint16_t *pair, const struct output_cut
 			memcpy(&bits, tile, sizeof(bits));
 			bits = bits << 8 | tile[Q35_TILE_BYTES - 1];
 		}
-		two[i] = decode_quadword(pair, cut, bits);
-		if (i % 2)
-			codes[i / 2] = _mm256_set_m128i(two[i], two[i - 1]);
+		codes[i] = decode_quadword(pair, cut, bits);
+	}
+}
+
+/* In natural order to even inputs of 8 outputs and odd ones of the same, twice. */
+inline_always void split(const __m128i natural[Q35_TILE_N / 2], __m256i codes[4])
+{
+	const __m256i even_odd =
+		_mm256_broadcastsi128_si256(_mm_set_epi64x(0x0f0d0b090e0c0a08, 0x0705030106040200));
+	__m256 pairs[2];
+	int h, i;
+
+#pragma GCC unroll 2
+	for (h = 0; h < 2; h++) {
+#pragma GCC unroll 2
+		for (i = 0; i < 2; i++)
+			pairs[i] = _mm256_castsi256_ps(_mm256_shuffle_epi8(
+				_mm256_set_m128i(natural[4 * h + i + 2], natural[4 * h + i]),
+				even_odd));
+		codes[2 * h] = _mm256_castps_si256(_mm256_shuffle_ps(pairs[0], pairs[1], 0x88));
+		codes[2 * h + 1] = _mm256_castps_si256(_mm256_shuffle_ps(pairs[0], pairs[1], 0xdd));
 	}
 }
 
@@ -177,52 +194,46 @@ inline_always void look_up(const __m256i *table, __m256i window[2], int bits, __
 	}
 }
 
-/* Of quadwords 2 q and 2 q + 1, one in each half, words that hold the windows of one parity. */
-inline_always __m256i cut_words(const struct cut *cut, const uint8_t *tile, int q)
+/* Four outputs' bits in each half, from the byte before on. */
+inline_always void load_outputs(const uint8_t *tile, __m256i bits[2])
 {
-	const __m128i *at = (const __m128i *)(q ? tile + 14 * q - 2 : tile);
-	__m256i words = _mm256_broadcastsi128_si256(_mm_loadu_si128(at));
+	const __m128i *const at = (const __m128i *)tile;
+	const __m128i last = _mm_loadu_si128((const __m128i *)(tile + Q35_TILE_BYTES - 16));
 
-	if (q)
-		return _mm256_shuffle_epi8(words, cut->next);
-	return _mm256_or_si256(_mm256_shuffle_epi8(words, cut->first),
-			       _mm256_zextsi128_si256(_mm_cvtsi32_si128(tile[Q35_TILE_BYTES - 1])));
+	bits[0] = _mm256_set_m128i(_mm_loadu_si128((const __m128i *)(tile + 13)),
+				   _mm_alignr_epi8(_mm_loadu_si128(at), last, 15));
+	bits[1] = _mm256_set_m128i(_mm_srli_si128(last, 1),
+				   _mm_loadu_si128((const __m128i *)(tile + 27)));
 }
 
-/* 32 windows of one parity, those of quadwords 4 h and 4 h + 1 in low bytes, of the next two in high ones. */
-inline_always __m256i cut_windows(const struct cut *cut, const uint8_t *tile, int h, int bits)
+/* Windows of as many bits, an output's four side by side. */
+inline_always __m256i cut_windows(const struct cut *cut, __m256i outputs, int bits)
 {
 	const __m256i low = _mm256_set1_epi16((1 << bits) - 1);
-	__m256i first = _mm256_mulhi_epu16(cut_words(cut, tile, 2 * h), cut->low);
-	__m256i second = _mm256_mullo_epi16(cut_words(cut, tile, 2 * h + 1), cut->high);
+	__m256i first = _mm256_mulhi_epu16(_mm256_shuffle_epi8(outputs, cut->first), cut->low);
+	__m256i second = _mm256_mullo_epi16(_mm256_shuffle_epi8(outputs, cut->second), cut->high);
 
-	second = _mm256_srli_epi16(second, Q35_WINDOW_BITS - bits);
 	return _mm256_or_si256(_mm256_and_si256(first, low),
 			       _mm256_and_si256(second, _mm256_slli_epi16(low, 8)));
 }
 
-/* The same for windows of as many bits. */
+/* Even inputs of 8 outputs and odd ones of the same, twice. */
 inline_always void decode_by_shuffles(const struct shuffler *s, const uint8_t *tile, int bits,
 				      __m256i codes[4])
 {
-	const __m256i low = _mm256_set1_epi16(0xff);
-	__m256i window[2], even[2], odd[2];
-	int h;
+	__m256i outputs[2], window[2], code[2];
+	int parity, h;
 
+	load_outputs(tile, outputs);
 #pragma GCC unroll 2
-	for (h = 0; h < 2; h++)
-		window[h] = cut_windows(&s->cut[0], tile, h, bits);
-	look_up(s->table[0], window, bits, even);
+	for (parity = 0; parity < 2; parity++) {
 #pragma GCC unroll 2
-	for (h = 0; h < 2; h++)
-		window[h] = cut_windows(&s->cut[1], tile, h, bits);
-	look_up(s->table[1], window, bits, odd);
+		for (h = 0; h < 2; h++)
+			window[h] = cut_windows(&s->cut[parity], outputs[h], bits);
+		look_up(s->table[parity], window, bits, code);
 #pragma GCC unroll 2
-	for (h = 0; h < 2; h++) {
-		codes[2 * h] = _mm256_or_si256(_mm256_and_si256(even[h], low),
-					       _mm256_slli_epi16(odd[h], 8));
-		codes[2 * h + 1] = _mm256_or_si256(_mm256_srli_epi16(even[h], 8),
-						   _mm256_andnot_si256(low, odd[h]));
+		for (h = 0; h < 2; h++)
+			codes[2 * h + parity] = code[h];
 	}
 }
 
@@ -242,24 +253,26 @@ static unsigned int window_bits(const int8_t *codebook)
 
 static void init_cut(struct cut *c, unsigned int parity, unsigned int bits)
 {
-	uint8_t first[32], next[32];
+	uint8_t first[32], second[32];
 	uint16_t low[16], high[16];
 	unsigned int i, offset, byte;
 
-	/* A word has 1 to 8 bits below its window; the byte before a quadword's first bit counts as 0. */
+	/* A word has 1 to 8 bits below its window. */
 	for (i = 0; i < 16; i++) {
-		offset = i % 8 * PAIR_STEP + (parity ? 7 : 4);
-		byte = i / 8 * 7 + (offset - 1) / 8;
-		offset = (offset - 1) % 8 + 1;
-		first[2 * i] = byte ? byte - 1 : 0x80;
-		first[2 * i + 1] = byte;
-		next[2 * i] = byte + 1;
-		next[2 * i + 1] = byte + 2;
-		low[i] = 1 << (8 + bits - offset);
-		high[i] = 1 << (8 - offset);
+		offset = i % 8 * 2 * PAIR_STEP + Q35_WINDOW_BITS - bits;
+		offset += parity ? PAIR_STEP : Q35_EVEN_BITS;
+		byte = (offset - 1) / 8;
+		first[2 * i] = byte;
+		first[2 * i + 1] = byte + 1;
+		low[i] = 1 << (16 - (offset - 8 * byte));
+		offset += PAIR_STEP;
+		byte = (offset - 1) / 8;
+		second[2 * i] = byte;
+		second[2 * i + 1] = byte + 1;
+		high[i] = 1 << (8 - (offset - 8 * byte));
 	}
 	c->first = _mm256_loadu_si256((const __m256i *)first);
-	c->next = _mm256_loadu_si256((const __m256i *)next);
+	c->second = _mm256_loadu_si256((const __m256i *)second);
 	c->low = _mm256_loadu_si256((const __m256i *)low);
 	c->high = _mm256_loadu_si256((const __m256i *)high);
 }
@@ -289,10 +302,14 @@ static void init_shuffler(struct shuffler *s, const int8_t *codebook)
 inline_always void decode_tile(const struct panel *panel, const struct output_cut *cut,
 			       const uint8_t *tile, int bits, __m256i codes[4])
 {
-	if (bits == PAIRS)
-		decode_by_pairs(panel->pair, cut, tile, codes);
-	else
+	__m128i natural[Q35_TILE_N / 2];
+
+	if (bits == PAIRS) {
+		decode_by_pairs(panel->pair, cut, tile, natural);
+		split(natural, codes);
+	} else {
 		decode_by_shuffles(&panel->shuffler, tile, bits, codes);
+	}
 }
 
 static void load_f16(const void *at, float *out)
@@ -380,7 +397,8 @@ static void multiply_row(const struct job *j, struct panel *panel, uint32_t s, u
 {
 	const int8_t *x = q35_row_codes(&j->l, j->scratch, m);
 	const struct output_cut cut = output_cut();
-	__m256i acc[Q35_BLOCK_TILES][4] = {0}, sum[4], codes[4];
+	__m256i acc[Q35_BLOCK_TILES][4] = {0}, sum[4];
+	__m128i codes[Q35_TILE_N / 2];
 	uint32_t k, end, i, t;
 	const uint8_t *tile;
 	int h;
@@ -398,7 +416,10 @@ static void multiply_row(const struct job *j, struct panel *panel, uint32_t s, u
 				decode_by_pairs(panel->pair, &cut, tile, codes);
 #pragma GCC unroll 4
 				for (h = 0; h < 4; h++)
-					sum[h] = add_products(sum[h], codes[h], broadcast(x + i));
+					sum[h] = add_products(
+						sum[h],
+						_mm256_set_m128i(codes[2 * h + 1], codes[2 * h]),
+						broadcast(x + i));
 			}
 #pragma GCC unroll 4
 			for (h = 0; h < 4; h++)
@@ -437,36 +458,35 @@ inline_always void multiply_unit(const struct job *j, struct panel *panel, uint3
 {
 	const __m256i *w = &panel->codes[0][n / 4];
 	const int8_t *codes[UNIT_ROWS];
-	__m256i acc[UNIT_ROWS][2], x, sums;
+	__m256i acc[UNIT_ROWS];
 	uint32_t i, row;
-	int m, h;
+	int32_t x[2];
+	int m, p;
 
 #pragma GCC unroll 8
 	for (m = 0; m < rows; m++) {
 		codes[m] = q35_row_codes(&j->l, j->scratch, m0 + first + m);
-		acc[m][0] = _mm256_setzero_si256();
-		acc[m][1] = _mm256_setzero_si256();
+		acc[m] = _mm256_setzero_si256();
 	}
 	for (i = k; i < end; i += Q35_TILE_K, w += Q35_BLOCK_N / 4) {
 #pragma GCC unroll 8
 		for (m = 0; m < rows; m++) {
-			x = broadcast(codes[m] + i);
-#pragma GCC unroll 8
-			for (h = 0; h < 2; h++)
-				acc[m][h] = add_products(acc[m][h], w[h], x);
+			memcpy(x, codes[m] + i, sizeof(x)); /* 4 even, 4 odd */
+#pragma GCC unroll 2
+			for (p = 0; p < 2; p++)
+				acc[m] = add_products(acc[m], w[p], _mm256_set1_epi32(x[p]));
 		}
 	}
 #pragma GCC unroll 8
 	for (m = 0; m < rows; m++) {
 		row = first + m;
-		sums = add_pairs(acc[m][0], acc[m][1]);
 		if (k > s * j->l.segment)
-			sums = _mm256_add_epi32(
-				sums, _mm256_loadu_si256((const __m256i *)&panel->acc[row][n]));
+			acc[m] = _mm256_add_epi32(
+				acc[m], _mm256_loadu_si256((const __m256i *)&panel->acc[row][n]));
 		if (end < segment_end(j, s))
-			_mm256_storeu_si256((__m256i *)&panel->acc[row][n], sums);
+			_mm256_storeu_si256((__m256i *)&panel->acc[row][n], acc[m]);
 		else
-			scale_segment(j, panel, row, n, sums,
+			scale_segment(j, panel, row, n, acc[m],
 				      q35_row_scales(&j->l, j->scratch, m0 + row)[s],
 				      q35_row_sums(&j->l, j->scratch, m0 + row)[s]);
 	}
