@@ -8,8 +8,8 @@
  * really takes: 2^-bits for the normal distribution, for others Shannon's lower bound, 2^-bits times
  * the root of 2^(2 h) / (2 pi e variance), h their entropy in bits. For a model's weights none is known.
  *
- * Q35_S is measured as well with its inputs ordered, the larger half in the places of 4 bits: what
- * q35 quantize does where it can fold the order into the matrix before. Here the order counts.
+ * Q35_S is measured as well with its inputs ordered, those of larger weights in the places of 4 bits. The
+ * order counts here; q35 quantize folds its own, by what the inputs carry, into the matrix before.
  */
 #include <math.h>
 #include <stdio.h>
