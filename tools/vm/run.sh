@@ -13,6 +13,7 @@
 #	-c PROPERTIES	of the card, such as vram=256M; -c none: no card; repeatable: several cards
 #	-n		don't load the driver; the guest's /lib/q35/load does
 #	-s CPUS		[2]
+#	-1		without KVM: one processor after the other, not all at once
 #	-m MEMORY	[2G]
 #	-t SECONDS	before the guest is given up [600]
 #	-k ARGUMENTS	more for the kernel's command line
@@ -31,8 +32,8 @@ for_kernel=${Q35_KERNEL:-$build}
 eval "$(sed -n 's/^\(KERNEL_[A-Z]*\) := \(.*\)/\1=\2/p' "$for_kernel/setup.mk")"
 kernel=$KERNEL_ROOT/boot/vmlinuz-$KERNEL_RELEASE
 
-files=() devices=() cards=() append='' smp=2 memory=2G limit=600 interactive='' monitor='' script='' out=$build/vm/out
-while getopts f:o:d:g:c:ns:m:t:k:qQ:i option; do
+files=() devices=() cards=() append='' threads='' smp=2 memory=2G limit=600 interactive='' monitor='' script='' out=$build/vm/out
+while getopts f:o:d:g:c:ns:1m:t:k:qQ:i option; do
 	case $option in
 	f) files+=("$OPTARG") ;;
 	o) out=$OPTARG ;;
@@ -41,6 +42,7 @@ while getopts f:o:d:g:c:ns:m:t:k:qQ:i option; do
 	c) cards+=("$OPTARG") ;;
 	n) append+=' q35_load=no' ;;
 	s) smp=$OPTARG ;;
+	1) threads=,thread=single ;;
 	m) memory=$OPTARG ;;
 	t) limit=$OPTARG ;;
 	k) append+=" $OPTARG" ;;
@@ -106,7 +108,7 @@ arguments=(
 	-device virtserialport,chardev=files,name=q35.files
 )
 [ "$("$top/tools/vm/accelerator.sh")" = tcg ] || arguments+=(-accel kvm)
-arguments+=(-accel tcg)
+arguments+=(-accel "tcg$threads")
 arguments+=("${devices[@]}")
 [ ${#cards[@]} != 0 ] || cards=('')
 for card in "${cards[@]}"; do
