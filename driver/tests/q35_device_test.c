@@ -110,18 +110,23 @@ static void q35_caps_test_good(struct kunit *test)
 static void q35_dma_mask_test(struct kunit *test)
 {
 	static const u32 bits[][2] = {{32, 32}, {40, 40}, {52, 52}, {53, 52}, {64, 52}};
+	struct device_dma_parameters parms = {};
 	struct q35_device *q35 = q35_mock(test);
 	struct device *dev = q35->drm.dev;
+	u64 mask;
 
+	dev->dma_mask = &mask;
+	dev->dma_parms = &parms;
 	for (u32 i = 0; i < ARRAY_SIZE(bits); i++) {
-		u64 mask = 0;
-
-		dev->dma_mask = &mask;
+		mask = 0;
 		q35->caps.dma_bits = bits[i][0];
 		KUNIT_EXPECT_EQ(test, 0, q35_device_set_dma_mask(q35));
 		KUNIT_EXPECT_EQ(test, DMA_BIT_MASK(bits[i][1]), mask);
 		KUNIT_EXPECT_EQ(test, DMA_BIT_MASK(bits[i][1]), dev->coherent_dma_mask);
 	}
+	KUNIT_EXPECT_EQ(test, UINT_MAX, parms.max_segment_size);
+	dev->dma_mask = NULL;
+	dev->dma_parms = NULL;
 }
 
 struct q35_cap {
