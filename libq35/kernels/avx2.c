@@ -2,13 +2,20 @@
 /*
  * AVX2 (Haswell, Zen 1 and later; QEMU without KVM).
  *
- * Without VBMI a table of 256 bytes takes 16 shuffles and as much again to choose among them. It is
- * quicker to look up two codes at a time by scalar loads: an even position's window and the following
- * odd one's overlap and make 11 bits, so a table of 2048 pairs, 4 KiB, holds the whole codebook.
- * What bounds it are these 64 loads a tile, 2 a cycle: a Zen 5 does 4 into general registers, but to put
- * the codes together there costs more than that saves. Codebooks of which only 4 to 6 bits of the window
- * matter take 1 to 4 shuffles for 32 codes; those are quicker. Rows then multiply from the decoded
- * piece in the first-level cache, but a single one multiplies pairs as they are decoded.
+ * Without VBMI a table of 256 bytes takes 16 shuffles and as much again to choose among them. What is
+ * quicker depends on the codebook, whose contents decide, not its name:
+ * - Only 4 to 6 bits of the window matter: 1 to 4 shuffles for 32 codes.
+ * - It is made of cells, as T8 is: 6 shuffles. Its codes are even; their halves and 64 are 7 bits without
+ *   sign, which vpmaddubsw multiplies by any activation: 2 * 127 * 127 < 2^15. The 64s are subtracted later.
+ * - Any other: two codes at a time by scalar loads. An even position's window and the following odd one's
+ *   overlap and make 11 bits, so a table of 2048 pairs, 4 KiB, holds the whole codebook. What bounds it
+ *   are these 64 loads a tile, 2 a cycle: a Zen 5 does 4 into general registers, but to put the codes
+ *   together there costs more than that saves.
+ *
+ * The shuffles of a code wait for one another, and a processor does not look far enough ahead to find
+ * others meanwhile. So windows are cut for several tiles, and then looked up for all of them. Rows
+ * multiply from the decoded piece in the first-level cache, but a single one multiplies codes as they
+ * are decoded.
  *
  * vpmaddubsw multiplies unsigned by signed bytes and saturates the sum of two products at 16 bits.
  * |code| times the activation with the code's sign is exact: 2 * 128 * 127 < 2^15.
@@ -28,13 +35,15 @@
 
 #define inline_always static inline __attribute__((always_inline))
 
-#define SHUFFLE_BITS 6 /* wider windows are quicker by pairs */
-#define PAIRS 0
+#define SHUFFLE_BITS 6 /* wider windows are quicker by cells or by pairs */
+#define PAIRS 0 /* decoders: this, CELLS or as many bits by shuffles */
+#define CELLS Q35_WINDOW_BITS
 #define PAIR_BITS 11
 #define PAIR_STEP (Q35_EVEN_BITS + Q35_ODD_BITS)
 #define PREFETCH 4096 /* bytes: more than a segment of 128 inputs */
 #define PANEL_ROWS 64
 #define PIECE_K 256 /* inputs decoded at a time: 16 KiB */
+#define BATCH 16 /* tiles whose windows are cut before the first of them is looked up */
 #define UNIT_ROWS 4
 #define UNIT_N 8 /* outputs of a unit: two registers of codes, 4 of sums */
 
@@ -44,13 +53,24 @@ struct cut {
 	__m256i low, high; /* factors that bring a window to a word's low byte, to its high one */
 };
 
+/* 32 windows of each parity, twice, or their halves: newer and older bits. */
+struct windows {
+	__m256i older[2][2], newer[2][2]; /* [parity][outputs] */
+};
+
+/* Of one parity; see look_up_cells(). */
+struct cells {
+	__m256i newer, older, base, fine, lowest, highest;
+};
+
 struct shuffler {
-	unsigned int bits;
-	__m256i table[2][1 << (SHUFFLE_BITS - 4)]; /* even, odd; see look_up() */
-	struct cut cut[2];
+	struct cut cut[2]; /* even, odd */
+	__m256i table[2][1 << (SHUFFLE_BITS - 4)]; /* see look_up() */
+	struct cells cells[2];
 };
 
 struct panel {
+	int decoder;
 	struct shuffler shuffler;
 	__m256i codes[PIECE_K / Q35_TILE_K][Q35_BLOCK_N / 4];
 	int32_t acc[PANEL_ROWS][Q35_BLOCK_N]; /* of a segment longer than a piece */
@@ -194,6 +214,31 @@ inline_always void look_up(const __m256i *table, __m256i window[2], int bits, __
 	}
 }
 
+/*
+ * Halves of the codes of 2 x 32 windows, and 64 more. The two halves of a window add up to one of 16 cells;
+ * a code is its cell's base and what the newer half adds. Levels of the lowest and the highest cell lie
+ * farther apart: each has a table more, by the newer half. Their shuffles give 0 in other cells, whose base
+ * is from 0x90 to 0xff, where the lowest one's is 0x80 and the highest one's 0.
+ */
+inline_always void look_up_cells(const struct cells *c, const __m256i newer[2],
+				 const __m256i older[2], __m256i code[2])
+{
+	__m256i cell, base, fine, lowest, highest;
+	int v;
+
+#pragma GCC unroll 2
+	for (v = 0; v < 2; v++) {
+		cell = _mm256_add_epi8(_mm256_shuffle_epi8(c->newer, newer[v]),
+				       _mm256_shuffle_epi8(c->older, older[v]));
+		base = _mm256_shuffle_epi8(c->base, cell);
+		fine = _mm256_shuffle_epi8(c->fine, newer[v]);
+		lowest = _mm256_shuffle_epi8(c->lowest, _mm256_sub_epi8(base, newer[v]));
+		highest = _mm256_shuffle_epi8(c->highest, _mm256_xor_si256(base, newer[v]));
+		code[v] = _mm256_add_epi8(_mm256_add_epi8(base, fine),
+					  _mm256_add_epi8(lowest, highest));
+	}
+}
+
 /* Four outputs' bits in each half, from the byte before on. */
 inline_always void load_outputs(const uint8_t *tile, __m256i bits[2])
 {
@@ -213,28 +258,63 @@ inline_always __m256i cut_windows(const struct cut *cut, __m256i outputs, int bi
 	__m256i first = _mm256_mulhi_epu16(_mm256_shuffle_epi8(outputs, cut->first), cut->low);
 	__m256i second = _mm256_mullo_epi16(_mm256_shuffle_epi8(outputs, cut->second), cut->high);
 
+	if (bits == 8)
+		return _mm256_blendv_epi8(first, second, _mm256_set1_epi16((short)0xff00));
 	return _mm256_or_si256(_mm256_and_si256(first, low),
 			       _mm256_and_si256(second, _mm256_slli_epi16(low, 8)));
 }
 
-/* Even inputs of 8 outputs and odd ones of the same, twice. */
-inline_always void decode_by_shuffles(const struct shuffler *s, const uint8_t *tile, int bits,
-				      __m256i codes[4])
+/*
+ * Halves of a tile's windows, of which only the odd positions' are cut: an even one has the newer half of
+ * the odd one before it, and 4 bits more.
+ */
+inline_always void cut_halves(const struct cut *odd, const __m256i outputs[2], struct windows *w)
 {
-	__m256i outputs[2], window[2], code[2];
+	const __m256i low = _mm256_set1_epi8(15);
+	__m256i window, *before = w->newer[1];
+	int h;
+
+#pragma GCC unroll 2
+	for (h = 0; h < 2; h++) {
+		window = cut_windows(odd, outputs[h], Q35_WINDOW_BITS);
+		w->older[1][h] = _mm256_and_si256(window, low);
+		w->newer[1][h] = _mm256_and_si256(_mm256_srli_epi16(window, 4), low);
+		w->newer[0][h] = _mm256_and_si256(_mm256_srli_epi16(window, 1), low);
+	}
+	w->older[0][0] = _mm256_alignr_epi8(
+		before[0], _mm256_permute2x128_si256(before[0], before[1], 0x03), 15);
+	w->older[0][1] = _mm256_alignr_epi8(
+		before[1], _mm256_permute2x128_si256(before[0], before[1], 0x21), 15);
+}
+
+inline_always void cut_tile(const struct shuffler *s, const uint8_t *tile, int decoder,
+			    struct windows *w)
+{
+	__m256i outputs[2];
 	int parity, h;
 
 	load_outputs(tile, outputs);
-#pragma GCC unroll 2
-	for (parity = 0; parity < 2; parity++) {
-#pragma GCC unroll 2
-		for (h = 0; h < 2; h++)
-			window[h] = cut_windows(&s->cut[parity], outputs[h], bits);
-		look_up(s->table[parity], window, bits, code);
-#pragma GCC unroll 2
-		for (h = 0; h < 2; h++)
-			codes[2 * h + parity] = code[h];
+	if (decoder == CELLS) {
+		cut_halves(&s->cut[1], outputs, w);
+		return;
 	}
+#pragma GCC unroll 2
+	for (parity = 0; parity < 2; parity++)
+#pragma GCC unroll 2
+		for (h = 0; h < 2; h++)
+			w->older[parity][h] = cut_windows(&s->cut[parity], outputs[h], decoder);
+}
+
+/* Codes of one parity, of 8 outputs each; by cells their halves, and 64 more. */
+inline_always void look_up_windows(const struct shuffler *s, const struct windows *w, int parity,
+				   int decoder, __m256i code[2])
+{
+	__m256i window[2] = {w->older[parity][0], w->older[parity][1]};
+
+	if (decoder == CELLS)
+		look_up_cells(&s->cells[parity], w->newer[parity], window, code);
+	else
+		look_up(s->table[parity], window, decoder, code);
 }
 
 /* How many of a window's newest bits matter, at least 4. */
@@ -277,39 +357,138 @@ static void init_cut(struct cut *c, unsigned int parity, unsigned int bits)
 	c->high = _mm256_loadu_si256((const __m256i *)high);
 }
 
-static void init_shuffler(struct shuffler *s, const int8_t *codebook)
+inline_always __m256i broadcast_table(const uint8_t *table)
+{
+	return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
+}
+
+static void init_tables(struct shuffler *s, const int8_t *codebook, unsigned int bits)
 {
 	uint8_t table[1 << SHUFFLE_BITS];
 	unsigned int parity, i;
 
-	s->bits = window_bits(codebook);
-	if (s->bits > SHUFFLE_BITS)
-		return;
 	for (parity = 0; parity < 2; parity++, codebook += 1 << Q35_WINDOW_BITS) {
-		for (i = 0; i < 1u << s->bits; i++) {
-			table[i] = codebook[q35_reverse_window(i << (8 - s->bits))];
+		for (i = 0; i < 1u << bits; i++) {
+			table[i] = codebook[q35_reverse_window(i << (8 - bits))];
 			if (i >= 16)
-				table[i] ^= codebook[q35_reverse_window((i - 16) << (8 - s->bits))];
+				table[i] ^= codebook[q35_reverse_window((i - 16) << (8 - bits))];
 		}
-		for (i = 0; i < 1u << s->bits; i += 16)
-			s->table[parity][i / 16] = _mm256_broadcastsi128_si256(
-				_mm_loadu_si128((const __m128i *)&table[i]));
-		init_cut(&s->cut[parity], parity, s->bits);
+		for (i = 0; i < 1u << bits; i += 16)
+			s->table[parity][i / 16] = broadcast_table(&table[i]);
+		init_cut(&s->cut[parity], parity, bits);
 	}
 }
 
-/* bits is a constant; PAIRS stands for more than the shuffles are for. */
-inline_always void decode_tile(const struct panel *panel, const struct output_cut *cut,
-			       const uint8_t *tile, int bits, __m256i codes[4])
+/* The codes of one parity, halved and 64 more, by newer and older half. False: some are odd. */
+static int halve(const int8_t *codebook, uint8_t row[16][16])
 {
-	__m128i natural[Q35_TILE_N / 2];
+	unsigned int i;
+	int8_t code;
 
-	if (bits == PAIRS) {
-		decode_by_pairs(panel->pair, cut, tile, natural);
-		split(natural, codes);
-	} else {
-		decode_by_shuffles(&panel->shuffler, tile, bits, codes);
+	for (i = 0; i < 256; i++) {
+		code = codebook[q35_reverse_window(i)];
+		if (code & 1)
+			return 0;
+		row[i / 16][i % 16] = code / 2 + 64;
 	}
+	return 1;
+}
+
+/* How many levels of a row are below the one of this older half. */
+static unsigned int rank(const uint8_t row[16], unsigned int older)
+{
+	unsigned int i, below = 0;
+
+	for (i = 0; i < 16; i++)
+		below += row[i] < row[older];
+	return below;
+}
+
+/* Whether the cells are the codebook. */
+static int are_cells(const struct cells *c, const uint8_t row[16][16])
+{
+	uint8_t all[16];
+	__m256i newer[2], older[2], code[2];
+	unsigned int i;
+
+	for (i = 0; i < 16; i++)
+		all[i] = i;
+	older[0] = older[1] = broadcast_table(all);
+	for (i = 0; i < 16; i++) {
+		newer[0] = newer[1] = _mm256_set1_epi8(i);
+		look_up_cells(c, newer, older, code);
+		code[0] = _mm256_cmpeq_epi8(code[0], broadcast_table(row[i]));
+		if (_mm256_movemask_epi8(code[0]) != -1)
+			return 0;
+	}
+	return 1;
+}
+
+/*
+ * Of one parity. False: the codebook is not made of cells. In a row, that of a newer half, levels ascend
+ * with the cells, so a level's rank is its cell. If the oldest bit does not matter, a row has 8 levels, twice,
+ * in cells that are all even, as those of row 0, or all odd: that is where distances are not those of row 0.
+ */
+static int init_cells(struct cells *c, const int8_t *codebook, unsigned int bits)
+{
+	uint8_t row[16][16], by_cell[16][17]; /* a row's levels, by its cells */
+	uint8_t newer[16], older[16], base[16] = {0x80}, fine[16], lowest[16] = {0}, highest[16];
+	unsigned int n, o, cell, first = 0, odd, odd_row = 0;
+
+	if (!halve(codebook, row))
+		return 0;
+	for (o = 0; o < 16; o++) {
+		older[o] = rank(row[0], o);
+		first = older[o] ? first : o;
+	}
+	memset(by_cell, 0, sizeof(by_cell));
+	for (n = 0; n < 16; n++) {
+		newer[n] = rank(row[n], first);
+		for (o = 0; o < 16; o++)
+			by_cell[n][(newer[n] + older[o]) % 16] = row[n][o];
+		for (cell = 2, odd = 0; bits < Q35_WINDOW_BITS && cell < 14; cell += 2)
+			odd |= by_cell[n][cell + 2] - by_cell[n][cell] !=
+			       by_cell[0][cell + 2] - by_cell[0][cell];
+		if (odd) {
+			newer[n]++;
+			odd_row = n;
+			memmove(by_cell[n] + 1, by_cell[n], 16);
+		}
+	}
+	for (cell = 1; cell < 15; cell++)
+		base[cell] = 0x80 + by_cell[cell % 2 ? odd_row : 0][cell] - by_cell[0][0];
+	for (n = 0; n < 16; n++) {
+		cell = 8 + newer[n] % 2;
+		fine[n] = by_cell[n][cell] - base[cell];
+		lowest[(16 - n) % 16] = by_cell[n][0] - fine[n] - 0x80;
+		highest[n] = by_cell[n][15] - fine[n];
+	}
+	*c = (struct cells){broadcast_table(newer),  broadcast_table(older),
+			    broadcast_table(base),   broadcast_table(fine),
+			    broadcast_table(lowest), broadcast_table(highest)};
+	return are_cells(c, row);
+}
+
+static int init_shuffler(struct shuffler *s, const int8_t *codebook)
+{
+	unsigned int bits = window_bits(codebook);
+
+	if (bits <= SHUFFLE_BITS) {
+		init_tables(s, codebook, bits);
+		return bits;
+	}
+	if (!init_cells(&s->cells[0], codebook, bits) ||
+	    !init_cells(&s->cells[1], codebook + (1 << Q35_WINDOW_BITS), bits))
+		return PAIRS;
+	init_cut(&s->cut[1], 1, Q35_WINDOW_BITS);
+	return CELLS;
+}
+
+int q35_avx2_shuffles(const int8_t codebook[Q35_CODEBOOK_BYTES])
+{
+	struct shuffler s;
+
+	return init_shuffler(&s, codebook) != PAIRS;
 }
 
 static void load_f16(const void *at, float *out)
@@ -374,12 +553,25 @@ inline_always void scale_segment(const struct job *j, struct panel *panel, uint3
 	_mm256_storeu_ps(&panel->y[m][n], y);
 }
 
-/* Adds the products of four outputs' codes with 8 activations, by pairs. */
-inline_always __m256i add_products(__m256i acc, __m256i codes, __m256i x)
+/* Adds the products of codes, as the decoder gives them, with activations, four and four. */
+inline_always __m256i add_products(__m256i acc, __m256i codes, __m256i x, int decoder)
 {
-	__m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes));
+	__m256i products;
 
+	if (decoder == CELLS)
+		products = _mm256_maddubs_epi16(codes, x);
+	else
+		products = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes));
 	return _mm256_add_epi32(acc, _mm256_madd_epi16(products, _mm256_set1_epi16(1)));
+}
+
+/* The sums of products with codes, from those with what the decoder gives; sum is that of activations. */
+inline_always __m256i sum_products(__m256i acc, int32_t sum, int decoder)
+{
+	if (decoder != CELLS)
+		return acc;
+	acc = _mm256_sub_epi32(acc, _mm256_set1_epi32(64 * sum));
+	return _mm256_add_epi32(acc, acc);
 }
 
 /* 8 activations, which scratch has even before odd, in every quarter. */
@@ -393,7 +585,7 @@ inline_always __m256i broadcast(const int8_t *codes)
 }
 
 /* Segment s of row m, multiplied as it is decoded by pairs, which leaves the multipliers idle. */
-static void multiply_row(const struct job *j, struct panel *panel, uint32_t s, uint32_t m)
+static void multiply_by_pairs(const struct job *j, struct panel *panel, uint32_t s, uint32_t m)
 {
 	const int8_t *x = q35_row_codes(&j->l, j->scratch, m);
 	const struct output_cut cut = output_cut();
@@ -419,7 +611,7 @@ static void multiply_row(const struct job *j, struct panel *panel, uint32_t s, u
 					sum[h] = add_products(
 						sum[h],
 						_mm256_set_m128i(codes[2 * h + 1], codes[2 * h]),
-						broadcast(x + i));
+						broadcast(x + i), PAIRS);
 			}
 #pragma GCC unroll 4
 			for (h = 0; h < 4; h++)
@@ -434,33 +626,96 @@ static void multiply_row(const struct job *j, struct panel *panel, uint32_t s, u
 				      q35_row_sums(&j->l, j->scratch, m)[s]);
 }
 
+/* The same by shuffles, a batch of tiles after the other, as every step waits for the one before it. */
+inline_always void multiply_by_shuffles(const struct job *j, struct panel *panel, uint32_t s,
+					uint32_t m, int decoder)
+{
+	const int8_t *codes = q35_row_codes(&j->l, j->scratch, m);
+	int32_t sum = q35_row_sums(&j->l, j->scratch, m)[s], x;
+	uint32_t start = s * j->l.segment, end = segment_end(j, s), k, t, i, batch;
+	struct windows windows[BATCH];
+	__m256i acc[2], code[2];
+	const uint8_t *tile;
+	int parity, h;
+
+	for (t = 0; t * Q35_TILE_N < j->outputs; t++) {
+		tile = j->tiles + (size_t)(start / Q35_TILE_K) * Q35_BLOCK_BYTES +
+		       t * Q35_TILE_BYTES;
+		acc[0] = acc[1] = _mm256_setzero_si256();
+		for (k = start; k < end; k += batch * Q35_TILE_K) {
+			batch = q35_div_up(end - k, Q35_TILE_K);
+			batch = batch < BATCH ? batch : BATCH;
+			for (i = 0; i < batch; i++, tile += Q35_BLOCK_BYTES) {
+				prefetch(tile);
+				cut_tile(&panel->shuffler, tile, decoder, &windows[i]);
+			}
+			for (parity = 0; parity < 2; parity++) {
+#pragma GCC unroll 2
+				for (i = 0; i < batch; i++) {
+					memcpy(&x, codes + k + i * Q35_TILE_K + 4 * parity,
+					       sizeof(x));
+					look_up_windows(&panel->shuffler, &windows[i], parity,
+							decoder, code);
+#pragma GCC unroll 2
+					for (h = 0; h < 2; h++)
+						acc[h] =
+							add_products(acc[h], code[h],
+								     _mm256_set1_epi32(x), decoder);
+				}
+			}
+		}
+		for (h = 0; h < 2; h++)
+			scale_segment(j, panel, 0, t * Q35_TILE_N + h * UNIT_N,
+				      sum_products(acc[h], sum, decoder),
+				      q35_row_scales(&j->l, j->scratch, m)[s], sum);
+	}
+}
+
 inline_always void decode_piece(const struct job *j, struct panel *panel, uint32_t k, uint32_t end,
-				int bits)
+				int decoder)
 {
 	const uint8_t *tile = j->tiles + (size_t)(k / Q35_TILE_K) * Q35_BLOCK_BYTES;
 	const struct output_cut cut = output_cut();
-	__m256i *codes = panel->codes[0];
+	struct windows windows[Q35_BLOCK_TILES];
+	__m128i natural[Q35_TILE_N / 2];
+	__m256i *codes = panel->codes[0], code[2];
 	unsigned int t;
+	int parity;
 
-	for (; k < end; k += Q35_TILE_K)
-		for (t = 0; t < Q35_BLOCK_TILES; t++, tile += Q35_TILE_BYTES, codes += 4) {
+	for (; k < end; k += Q35_TILE_K, codes += 4 * Q35_BLOCK_TILES) {
+		for (t = 0; t < Q35_BLOCK_TILES; t++, tile += Q35_TILE_BYTES) {
 			prefetch(tile);
-			decode_tile(panel, &cut, tile, bits, codes);
+			if (decoder == PAIRS) {
+				decode_by_pairs(panel->pair, &cut, tile, natural);
+				split(natural, codes + 4 * t);
+			} else {
+				cut_tile(&panel->shuffler, tile, decoder, &windows[t]);
+			}
 		}
+		for (parity = 0; decoder != PAIRS && parity < 2; parity++) {
+			for (t = 0; t < Q35_BLOCK_TILES; t++) {
+				look_up_windows(&panel->shuffler, &windows[t], parity, decoder,
+						code);
+				codes[4 * t + parity] = code[0];
+				codes[4 * t + 2 + parity] = code[1];
+			}
+		}
+	}
 }
 
 /*
  * Inputs k … end - 1, within segment s, of outputs n … n + 7 and the rows from m0 + first on; rows
- * is a constant.
+ * and decoder are constants.
  */
 inline_always void multiply_unit(const struct job *j, struct panel *panel, uint32_t s, uint32_t k,
-				 uint32_t end, uint32_t n, uint32_t m0, uint32_t first, int rows)
+				 uint32_t end, uint32_t n, uint32_t m0, uint32_t first, int rows,
+				 int decoder)
 {
 	const __m256i *w = &panel->codes[0][n / 4];
 	const int8_t *codes[UNIT_ROWS];
 	__m256i acc[UNIT_ROWS];
 	uint32_t i, row;
-	int32_t x[2];
+	int32_t x[2], sum;
 	int m, p;
 
 #pragma GCC unroll 8
@@ -474,7 +729,8 @@ inline_always void multiply_unit(const struct job *j, struct panel *panel, uint3
 			memcpy(x, codes[m] + i, sizeof(x)); /* 4 even, 4 odd */
 #pragma GCC unroll 2
 			for (p = 0; p < 2; p++)
-				acc[m] = add_products(acc[m], w[p], _mm256_set1_epi32(x[p]));
+				acc[m] = add_products(acc[m], w[p], _mm256_set1_epi32(x[p]),
+						      decoder);
 		}
 	}
 #pragma GCC unroll 8
@@ -483,17 +739,17 @@ inline_always void multiply_unit(const struct job *j, struct panel *panel, uint3
 		if (k > s * j->l.segment)
 			acc[m] = _mm256_add_epi32(
 				acc[m], _mm256_loadu_si256((const __m256i *)&panel->acc[row][n]));
+		sum = q35_row_sums(&j->l, j->scratch, m0 + row)[s];
 		if (end < segment_end(j, s))
 			_mm256_storeu_si256((__m256i *)&panel->acc[row][n], acc[m]);
 		else
-			scale_segment(j, panel, row, n, acc[m],
-				      q35_row_scales(&j->l, j->scratch, m0 + row)[s],
-				      q35_row_sums(&j->l, j->scratch, m0 + row)[s]);
+			scale_segment(j, panel, row, n, sum_products(acc[m], sum, decoder),
+				      q35_row_scales(&j->l, j->scratch, m0 + row)[s], sum);
 	}
 }
 
-static void multiply_piece(const struct job *j, struct panel *panel, uint32_t s, uint32_t k,
-			   uint32_t end, uint32_t m0, uint32_t rows)
+inline_always void multiply_piece(const struct job *j, struct panel *panel, uint32_t s, uint32_t k,
+				  uint32_t end, uint32_t m0, uint32_t rows, int decoder)
 {
 	uint32_t first, unit, n;
 
@@ -502,36 +758,40 @@ static void multiply_piece(const struct job *j, struct panel *panel, uint32_t s,
 		for (n = 0; n < j->outputs; n += UNIT_N) {
 			switch (unit) {
 			case 1:
-				multiply_unit(j, panel, s, k, end, n, m0, first, 1);
+				multiply_unit(j, panel, s, k, end, n, m0, first, 1, decoder);
 				break;
 			case 2:
-				multiply_unit(j, panel, s, k, end, n, m0, first, 2);
+				multiply_unit(j, panel, s, k, end, n, m0, first, 2, decoder);
 				break;
 			case 3:
-				multiply_unit(j, panel, s, k, end, n, m0, first, 3);
+				multiply_unit(j, panel, s, k, end, n, m0, first, 3, decoder);
 				break;
 			case 4:
-				multiply_unit(j, panel, s, k, end, n, m0, first, 4);
+				multiply_unit(j, panel, s, k, end, n, m0, first, 4, decoder);
 				break;
 			}
 		}
 	}
 }
 
-/* Segment s of rows m0 …; bits as for decode_tile(). */
+/* Segment s of rows m0 …; decoder is a constant. */
 inline_always void multiply_segment(const struct job *j, struct panel *panel, uint32_t s,
-				    uint32_t m0, uint32_t rows, int bits)
+				    uint32_t m0, uint32_t rows, int decoder)
 {
 	uint32_t k, end;
 
-	if (rows == 1 && bits == PAIRS) {
-		multiply_row(j, panel, s, m0);
+	if (rows == 1 && decoder == PAIRS) {
+		multiply_by_pairs(j, panel, s, m0);
+		return;
+	}
+	if (rows == 1) {
+		multiply_by_shuffles(j, panel, s, m0, decoder);
 		return;
 	}
 	for (k = s * j->l.segment; k < segment_end(j, s); k = end) {
 		end = piece_end(j, s, k);
-		decode_piece(j, panel, k, end, bits);
-		multiply_piece(j, panel, s, k, end, m0, rows);
+		decode_piece(j, panel, k, end, decoder);
+		multiply_piece(j, panel, s, k, end, m0, rows, decoder);
 	}
 }
 
@@ -545,7 +805,7 @@ static void multiply_panel(const struct job *j, struct panel *panel, uint32_t m0
 		if (g != loaded)
 			load_meta(j, panel, g);
 		loaded = g;
-		switch (panel->shuffler.bits) {
+		switch (panel->decoder) {
 		case 4:
 			multiply_segment(j, panel, s, m0, rows, 4);
 			break;
@@ -554,6 +814,9 @@ static void multiply_panel(const struct job *j, struct panel *panel, uint32_t m0
 			break;
 		case 6:
 			multiply_segment(j, panel, s, m0, rows, 6);
+			break;
+		case CELLS:
+			multiply_segment(j, panel, s, m0, rows, CELLS);
 			break;
 		default:
 			multiply_segment(j, panel, s, m0, rows, PAIRS);
@@ -574,8 +837,8 @@ static void gemm(const struct q35_product *p, const void *scratch, const uint8_t
 	uint32_t b, m, rows;
 
 	j.has_zero = p->meta_flags & Q35_META_ZERO;
-	init_shuffler(&panel.shuffler, p->codebook);
-	if (panel.shuffler.bits > SHUFFLE_BITS)
+	panel.decoder = init_shuffler(&panel.shuffler, p->codebook);
+	if (panel.decoder == PAIRS)
 		init_pairs(panel.pair, p->codebook);
 	for (b = b0; b < b1; b++, j.tiles += block) {
 		j.n0 = b * Q35_BLOCK_N;

@@ -52,6 +52,9 @@ struct q35_kernels {
 
 extern const struct q35_kernels q35_kernels_ref, q35_kernels_avx2, q35_kernels_avx512;
 
+/* Whether the AVX2 kernels decode a codebook by shuffles, the quicker way, on a processor that has them. */
+int q35_avx2_shuffles(const int8_t codebook[Q35_CODEBOOK_BYTES]);
+
 /*
  * The fastest kernels that this processor supports, or those that $Q35_ISA names; NULL if it names
  * none, or ones that the processor lacks. Asking the processor takes long in a virtual machine: keep

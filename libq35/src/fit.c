@@ -29,7 +29,7 @@ static const float fine[] = {1.1892f, 1.0905f, 1.0443f, 1.0219f}; /* 2^(1/4) …
 
 /* Fitted as is said at trellis_error(). */
 static const struct q35_fit_trellis trellis[] = {
-	[Q35_T8] = {1.736f, 121}, [Q35_T7] = {1.80f, 113}, [Q35_T6] = {1.90f, 107},
+	[Q35_T8] = {1.75f, 112}, [Q35_T7] = {1.80f, 113}, [Q35_T6] = {1.90f, 107},
 	[Q35_T5] = {2.05f, 100},  [Q35_T4] = {2.24f, 96},
 };
 

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "codebook.h"
 #include "kernels.h"
 #include "q35.h"
 #include "random.h"
@@ -125,6 +126,53 @@ static void make_meta(struct random *r, struct sample *s)
 	p->meta = meta;
 }
 
+static void shuffle(struct random *r, uint8_t *order, unsigned int n)
+{
+	unsigned int i, j;
+	uint8_t t;
+
+	for (i = 0; i < n; i++)
+		order[i] = i;
+	for (i = n - 1; i > 0; i--) {
+		j = random_below(r, i + 1);
+		t = order[i];
+		order[i] = order[j];
+		order[j] = t;
+	}
+}
+
+/*
+ * Of one parity, even codes: by the sum of what a window's halves stand for, one of 16 cells, plus what
+ * the newer half adds; the outermost cells have any levels. Of 7 bits the oldest does not matter.
+ */
+static void fill_cells(struct random *r, int8_t *codebook, unsigned int bits)
+{
+	uint8_t newer[16], older[16], base[16], fine[16];
+	unsigned int i, cell, level;
+
+	shuffle(r, newer, 16);
+	shuffle(r, older, 1 << (bits - 4));
+	for (i = 16; bits == 7 && i-- > 0;) {
+		newer[i] ^= newer[0] & 1;
+		older[i] = 2 * older[i % 8];
+	}
+	for (i = 0; i < 16; i++) {
+		base[i] = 16 + 5 * i + random_below(r, 3);
+		fine[i] = random_below(r, 4);
+	}
+	for (i = 0; i < 256; i++) {
+		cell = (newer[i % 16] + older[i / 16]) % 16;
+		level = base[cell] + fine[i % 16];
+		if (cell == 0)
+			level = random_below(r, 5);
+		if (cell == 15)
+			level = 127 - random_below(r, 20);
+		if (bits == 7 && i >= 128)
+			level = codebook[i - 128] / 2 + 64;
+		codebook[i] = 2 * ((int)level - 64);
+	}
+}
+
 static void make_weights(struct random *r, struct sample *s)
 {
 	struct q35_product *p = &s->p;
@@ -137,6 +185,13 @@ static void make_weights(struct random *r, struct sample *s)
 	fill_bytes(r, codebook, Q35_CODEBOOK_BYTES);
 	for (i = 0; i < Q35_CODEBOOK_BYTES; i++)
 		codebook[i] = codebook[(i & 256) | (i & ((1 << bits) - 1))];
+	if (random_below(r, 3) == 0) {
+		bits = 7 + random_below(r, 2);
+		fill_cells(r, codebook, bits);
+		fill_cells(r, codebook + 256, bits);
+		if (random_below(r, 4) == 0) /* not quite */
+			codebook[random_below(r, Q35_CODEBOOK_BYTES)] ^= 1 << random_below(r, 8);
+	}
 	p->codebook = codebook;
 	make_meta(r, s);
 }
@@ -252,6 +307,30 @@ TEST(all_kernels_give_the_bits_of_the_reference)
 		}
 		release(&s);
 	}
+}
+
+TEST(avx2_decodes_what_it_can_by_shuffles)
+{
+#if defined(__x86_64__)
+	struct random random = {31};
+	int8_t codebook[Q35_CODEBOOK_BYTES];
+
+	if (!q35_kernels_avx2.supported())
+		SKIP(return, "this processor has no AVX2");
+	for (enum q35_format f = Q35_T8; f <= Q35_T4; f++)
+		EXPECT_EQ(f != Q35_T7, q35_avx2_shuffles(q35_codebook(f)));
+	for (unsigned int i = 0; i < 100; i++) {
+		fill_cells(&random, codebook, 7 + i % 2);
+		fill_cells(&random, codebook + 256, 7 + i % 2);
+		EXPECT_TRUE(q35_avx2_shuffles(codebook));
+		codebook[random_below(&random, Q35_CODEBOOK_BYTES)] ^= 1;
+		EXPECT_FALSE(q35_avx2_shuffles(codebook));
+	}
+	fill_bytes(&random, codebook, Q35_CODEBOOK_BYTES);
+	EXPECT_FALSE(q35_avx2_shuffles(codebook));
+#else
+	SKIP(return, "not an x86");
+#endif
 }
 
 TEST(reference_is_the_product_of_the_dequantized_operands)
