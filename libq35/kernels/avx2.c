@@ -5,7 +5,7 @@
  * Without VBMI a table of 256 bytes takes 16 shuffles and as much again to choose among them. What is
  * quicker depends on the codebook, whose contents decide, not its name:
  * - Only 4 to 6 bits of the window matter: 1 to 4 shuffles for 32 codes.
- * - It is made of cells, as T8 is: 6 shuffles. Its codes are even; their halves and 64 are 7 bits without
+ * - It is made of cells, as T8 and T7 are: 6 shuffles. Its codes are even; their halves and 64 are 7 bits without
  *   sign, which vpmaddubsw multiplies by any activation: 2 * 127 * 127 < 2^15. The 64s are subtracted later.
  * - Any other: two codes at a time by scalar loads. An even position's window and the following odd one's
  *   overlap and make 11 bits, so a table of 2048 pairs, 4 KiB, holds the whole codebook. What bounds it
@@ -40,7 +40,7 @@
 #define CELLS Q35_WINDOW_BITS
 #define PAIR_BITS 11
 #define PAIR_STEP (Q35_EVEN_BITS + Q35_ODD_BITS)
-#define PREFETCH 4096 /* bytes: more than a segment of 128 inputs */
+#define PREFETCH 8192 /* bytes: more than two segments of 128 inputs */
 #define PANEL_ROWS 64
 #define PIECE_K 256 /* inputs decoded at a time: 16 KiB */
 #define BATCH 16 /* tiles whose windows are cut before the first of them is looked up */

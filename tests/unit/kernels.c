@@ -318,7 +318,7 @@ TEST(avx2_decodes_what_it_can_by_shuffles)
 	if (!q35_kernels_avx2.supported())
 		SKIP(return, "this processor has no AVX2");
 	for (enum q35_format f = Q35_T8; f <= Q35_T4; f++)
-		EXPECT_EQ(f != Q35_T7, q35_avx2_shuffles(q35_codebook(f)));
+		EXPECT_TRUE(q35_avx2_shuffles(q35_codebook(f)));
 	for (unsigned int i = 0; i < 100; i++) {
 		fill_cells(&random, codebook, 7 + i % 2);
 		fill_cells(&random, codebook + 256, 7 + i % 2);
