@@ -565,7 +565,10 @@ inline_always __m256i add_products(__m256i acc, __m256i codes, __m256i x, int de
 	return _mm256_add_epi32(acc, _mm256_madd_epi16(products, _mm256_set1_epi16(1)));
 }
 
-/* The sums of products with codes, from those with what the decoder gives; sum is that of activations. */
+/*
+ * The sums of products with codes, from those with what the decoder gives; sum is that of activations. None
+ * overflows: 127 * 127 * 131072 < 2^31.
+ */
 inline_always __m256i sum_products(__m256i acc, int32_t sum, int decoder)
 {
 	if (decoder != CELLS)

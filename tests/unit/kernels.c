@@ -333,6 +333,55 @@ TEST(avx2_decodes_what_it_can_by_shuffles)
 #endif
 }
 
+TEST(sums_of_the_longest_rows_do_not_overflow)
+{
+	enum { M = 4, N = 64, K = 131072 };
+	static int8_t x[M][K], codebook[Q35_CODEBOOK_BYTES];
+	const struct q35_kernels *const *kernels = q35_kernels_all();
+	struct random random = {41};
+	float y[M][N], scale[M] = {1, 1, 1, 1};
+	uint16_t meta[N];
+	struct q35_product p = {.n = N,
+				.k = K,
+				.x_type = Q35_HW_I8,
+				.x = x,
+				.x_stride = K,
+				.x_scale = scale,
+				.codebook = codebook,
+				.meta = meta,
+				.y = y,
+				.y_stride = sizeof(y[0])};
+	size_t size = q35_format_tiles_size(N, K);
+	uint8_t *tiles = malloc(size);
+	void *scratch;
+
+	memset(tiles, 0xff, size);
+	memset(x, 127, sizeof(x));
+	for (unsigned int i = 0; i < N; i++)
+		meta[i] = q35_f32_to_f16(1);
+	for (unsigned int parity = 0; parity < 2; parity++)
+		while (codebook[256 * parity + 255] != 126)
+			fill_cells(&random, codebook + 256 * parity, 8);
+	p.tiles = tiles;
+	for (; *kernels; kernels++) {
+		if (!(*kernels)->supported())
+			continue;
+		for (p.m = 1; p.m <= M; p.m += M - 1) {
+			scratch = aligned_alloc(64, q35_scratch_size(&p));
+			memset(y, 0, sizeof(y));
+			(*kernels)->prepare(&p, scratch, 0, p.m);
+			(*kernels)->gemm(&p, scratch, tiles, 0, 1);
+			for (unsigned int i = 0; i < p.m * N; i++)
+				ASSERT_EQ(126.f * 127 * K, y[i / N][i % N])
+				{
+					TH_LOG("%s, m %u", (*kernels)->name, p.m);
+				}
+			free(scratch);
+		}
+	}
+	free(tiles);
+}
+
 TEST(reference_is_the_product_of_the_dequantized_operands)
 {
 	enum { M = 3, N = 70, K = 300, BLOCK = 64 };
