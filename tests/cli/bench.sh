@@ -137,6 +137,14 @@ test_figures_say_what_is_missing() {
 	done
 }
 
+test_only_a_regular_file_is_replaced() {
+	mkfifo "$work/fifo"
+	try "$bench" gemv -s 8x8 -t 1 -S 0.001 --working-set 1 -o "$work/fifo"
+	[ "$status" = 1 ] || note "status $status"
+	grep -q "$work/fifo: exists and is not a regular file" "$work/err" || note "$(cat "$work/err")"
+	[ -p "$work/fifo" ] || note "it has been replaced"
+}
+
 test_wrong_usage_is_said() {
 	for arguments in "" "none" "gemv gemm" "gemv -s 0x3" "gemv -s 3" "gemv -t 0" "gemv -S -1" "gemv -x" \
 		"gemv -o"; do

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct report {
 	const char *title;
@@ -99,9 +100,12 @@ static void print_table(const struct report *report)
 
 static int write_rows(const struct report *report, const char *path)
 {
+	struct stat st;
 	char *name;
 	int ret = DONE;
 
+	if (!stat(path, &st) && !S_ISREG(st.st_mode)) /* rename() would replace a device */
+		return fail("%s: exists and is not a regular file", path);
 	if (asprintf(&name, "%s.new", path) < 0)
 		return fail("out of memory");
 	if (json_dump_file(report->rows, name, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) ||

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -73,8 +74,13 @@ static int save_logits(struct generate *g, const float *logits)
 
 static int open_logits(struct generate *g)
 {
+	struct stat st;
+
 	if (!g->logits_path)
 		return DONE;
+	if (!stat(g->logits_path, &st) &&
+	    !S_ISREG(st.st_mode)) /* rename() would replace a device */
+		return fail("%s: exists and is not a regular file", g->logits_path);
 	catch_interrupts(); /* or the temporary file would stay */
 	if (asprintf(&g->logits_temp, "%s.%ld.tmp", g->logits_path, (long)getpid()) < 0) {
 		g->logits_temp = NULL;
