@@ -431,7 +431,7 @@ static int are_cells(const struct cells *c, const uint8_t row[16][16])
  */
 static int init_cells(struct cells *c, const int8_t *codebook, unsigned int bits)
 {
-	uint8_t row[16][16], by_cell[16][17]; /* a row's levels, by its cells */
+	uint8_t row[16][16], by_cell[16][16] = {0}; /* a row's levels, by its cells */
 	uint8_t newer[16], older[16], base[16] = {0x80}, fine[16], lowest[16] = {0}, highest[16];
 	unsigned int n, o, cell, first = 0, odd, odd_row = 0;
 
@@ -441,7 +441,6 @@ static int init_cells(struct cells *c, const int8_t *codebook, unsigned int bits
 		older[o] = rank(row[0], o);
 		first = older[o] ? first : o;
 	}
-	memset(by_cell, 0, sizeof(by_cell));
 	for (n = 0; n < 16; n++) {
 		newer[n] = rank(row[n], first);
 		for (o = 0; o < 16; o++)
@@ -452,7 +451,7 @@ static int init_cells(struct cells *c, const int8_t *codebook, unsigned int bits
 		if (odd) {
 			newer[n]++;
 			odd_row = n;
-			memmove(by_cell[n] + 1, by_cell[n], 16);
+			memmove(by_cell[n] + 1, by_cell[n], 15);
 		}
 	}
 	for (cell = 1; cell < 15; cell++)
@@ -695,7 +694,9 @@ inline_always void decode_piece(const struct job *j, struct panel *panel, uint32
 				cut_tile(&panel->shuffler, tile, decoder, &windows[t]);
 			}
 		}
-		for (parity = 0; decoder != PAIRS && parity < 2; parity++) {
+		if (decoder == PAIRS)
+			continue;
+		for (parity = 0; parity < 2; parity++) {
 			for (t = 0; t < Q35_BLOCK_TILES; t++) {
 				look_up_windows(&panel->shuffler, &windows[t], parity, decoder,
 						code);
@@ -783,12 +784,11 @@ inline_always void multiply_segment(const struct job *j, struct panel *panel, ui
 {
 	uint32_t k, end;
 
-	if (rows == 1 && decoder == PAIRS) {
-		multiply_by_pairs(j, panel, s, m0);
-		return;
-	}
 	if (rows == 1) {
-		multiply_by_shuffles(j, panel, s, m0, decoder);
+		if (decoder == PAIRS)
+			multiply_by_pairs(j, panel, s, m0);
+		else
+			multiply_by_shuffles(j, panel, s, m0, decoder);
 		return;
 	}
 	for (k = s * j->l.segment; k < segment_end(j, s); k = end) {

@@ -2,9 +2,10 @@
 /*
  * Q35_T8: start from value_p[w] = 1.15 invPhi(((c_p * w mod 256) + 1/2) / 256) standard deviations,
  * c = (41, 31), invPhi the inverse of the normal distribution function: neighbouring states offer
- * interleaved levels. (Of all pairs of odd factors these serve best.) Then, over and over, encode millions
- * of random normal numbers and move levels to the means of those that they stood for (Lloyd), and keep
- * random changes that make the error smaller, at first some of the others too (simulated annealing).
+ * interleaved levels. (Of thousands of pairs of odd factors the one with the best end.) Then, over and over,
+ * encode millions of random normal numbers and move levels to the means of those that they stood for
+ * (Lloyd), and keep random changes that make the error smaller, at first also some that do not (simulated
+ * annealing).
  * tests/unit/quantize.c repeats a step of it. The windows of a tile of zero bits have one level, so
  * that a column of equal weights can be kept exactly.
  *
