@@ -5,10 +5,57 @@
  */
 #include "kselftest_harness.h"
 
-#include "power.h"
+#include <glob.h>
+#include <pthread.h>
+
 #include "q35_test.h"
 
+#define POWER "/sys/bus/pci/drivers/q35/*:*/power/"
 #define MS 1000000ll
+#define ROUNDS 100
+
+/* A file of the first card's. */
+static int open_power(const char *name, int flags)
+{
+	char pattern[128];
+	glob_t found;
+	int fd;
+
+	snprintf(pattern, sizeof(pattern), POWER "%s", name);
+	if (glob(pattern, 0, NULL, &found))
+		return -1;
+	fd = open(found.gl_pathv[0], flags);
+	globfree(&found);
+	return fd;
+}
+
+static int set_delay(const char *ms)
+{
+	int fd = open_power("autosuspend_delay_ms", O_WRONLY);
+	ssize_t written = write(fd, ms, strlen(ms));
+
+	close(fd);
+	return written < 0 ? -errno : 0;
+}
+
+static int status_is(const char *wanted)
+{
+	char status[32] = "";
+	int fd = open_power("runtime_status", O_RDONLY);
+	ssize_t length = read(fd, status, sizeof(status) - 1);
+
+	close(fd);
+	return length > 0 && !strncmp(status, wanted, strlen(wanted));
+}
+
+static int sleeps(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 1000 && !status_is("suspended"); i++)
+		usleep(10000);
+	return status_is("suspended");
+}
 
 FIXTURE(power)
 {
@@ -134,6 +181,53 @@ TEST_F(power, a_job_in_flight_keeps_it_awake)
 	}
 	ASSERT_EQ(0, queue_destroy(self->rig.fd, queue));
 	ASSERT_EQ(0, sync_wait(self->rig.fd, sync.handle));
+	ASSERT_TRUE(sleeps());
+}
+
+struct racer {
+	struct rig rig;
+	unsigned int rounds;
+	int wrong;
+};
+
+static void *race(void *arg)
+{
+	struct racer *racer = arg;
+	unsigned int i;
+
+	for (i = 1; i <= racer->rounds && !racer->wrong; i++) {
+		struct q35_hw_desc job = fill_job(BASE, 64, i);
+
+		racer->wrong = run(racer->rig.fd, racer->rig.queue, &job, 1);
+		if (!racer->wrong && racer->rig.mem[15] != i)
+			racer->wrong = 1;
+		usleep(i % 7 * 3000);
+	}
+	return NULL;
+}
+
+/* With no delay at all it falls asleep after each job, and often just before the next. */
+TEST_F_TIMEOUT(power, falling_asleep_races_with_jobs, 240)
+{
+	struct racer racers[2] = {{.rounds = ROUNDS}, {.rounds = ROUNDS}};
+	pthread_t threads[2];
+	unsigned int i;
+
+	ASSERT_EQ(0, set_delay("0"));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, rig_open(&racers[i].rig, 10000));
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, race, &racers[i]));
+	}
+	for (i = 0; i < ROUNDS; i++) {
+		self->mem[i * 1024] = i;
+		usleep(5000);
+		ASSERT_EQ(i, self->mem[i * 1024]);
+	}
+	for (i = 0; i < 2; i++) {
+		pthread_join(threads[i], NULL);
+		EXPECT_EQ(0, racers[i].wrong);
+		rig_close(&racers[i].rig);
+	}
 	ASSERT_TRUE(sleeps());
 }
 

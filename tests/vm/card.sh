@@ -35,7 +35,8 @@ reconnect() {
 	exec >/dev/null 2>&1
 	echo "$serial" >/sys/bus/pci/drivers/virtio-pci/unbind
 	echo "$serial" >/sys/bus/pci/drivers/virtio-pci/bind
-	until [ -c "$output" ]; do sleep 0.1; done
+	# The node is there a moment before the port can be opened.
+	until [ -c "$output" ] && (: >"$output") 2>/dev/null; do sleep 0.1; done
 	exec >"$output" 2>&1
 }
 

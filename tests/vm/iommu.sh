@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # In a guest with an IOMMU: the card's DMA addresses are none of memory's, and nothing but what the
 # driver has mapped can be reached. KTAP.
-# vm: -d intel-iommu,intremap=off -k intel_iommu=on -k iommu.strict=1 -c vram=256M,x-fault=hang-fill
+# vm: -k intel_iommu=on -k iommu.strict=1 -c vram=256M,x-fault=hang-fill
 . /kselftest/kselftest/ktap_helpers.sh
 
 check() { # NAME COMMAND…

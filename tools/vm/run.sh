@@ -13,7 +13,6 @@
 #	-c PROPERTIES	of the card, such as vram=256M; -c none: no card; repeatable: several cards
 #	-n		don't load the driver; the guest's /lib/q35/load does
 #	-s CPUS		[2]
-#	-1		without KVM: one processor after the other, not all at once
 #	-m MEMORY	[2G]
 #	-t SECONDS	before the guest is given up [600]
 #	-k ARGUMENTS	more for the kernel's command line
@@ -32,8 +31,8 @@ for_kernel=${Q35_KERNEL:-$build}
 eval "$(sed -n 's/^\(KERNEL_[A-Z]*\) := \(.*\)/\1=\2/p' "$for_kernel/setup.mk")"
 kernel=$KERNEL_ROOT/boot/vmlinuz-$KERNEL_RELEASE
 
-files=() devices=() cards=() append='' threads='' smp=2 memory=2G limit=600 interactive='' monitor='' script='' out=$build/vm/out
-while getopts f:o:d:g:c:ns:1m:t:k:qQ:i option; do
+files=() devices=() cards=() append='' smp=2 memory=2G limit=600 interactive='' monitor='' script='' out=$build/vm/out
+while getopts f:o:d:g:c:ns:m:t:k:qQ:i option; do
 	case $option in
 	f) files+=("$OPTARG") ;;
 	o) out=$OPTARG ;;
@@ -42,7 +41,6 @@ while getopts f:o:d:g:c:ns:1m:t:k:qQ:i option; do
 	c) cards+=("$OPTARG") ;;
 	n) append+=' q35_load=no' ;;
 	s) smp=$OPTARG ;;
-	1) threads=,thread=single ;;
 	m) memory=$OPTARG ;;
 	t) limit=$OPTARG ;;
 	k) append+=" $OPTARG" ;;
@@ -99,7 +97,7 @@ qemu=$top/tools/q35-qemu
 rm -rf "$out"
 mkdir -p "$out"
 arguments=(
-	-nodefaults -no-user-config -machine q35 -cpu max -smp "$smp" -m "$memory" -no-reboot
+	-nodefaults -no-user-config -machine q35,kernel-irqchip=split -cpu max -smp "$smp" -m "$memory" -no-reboot
 	-display none -kernel "$kernel" -initrd "$work/initramfs"
 	-device isa-debug-exit,iobase=0xf4,iosize=0x04
 	-chardev "pipe,id=watch,path=$work/watch" -mon chardev=watch,mode=readline
@@ -107,8 +105,13 @@ arguments=(
 	-chardev "file,id=files,path=$work/files.tar"
 	-device virtserialport,chardev=files,name=q35.files
 )
+# QEMU 10.0's TCG, running several processors at once, loses writes to the memory of a local APIC while a BAR
+# comes or goes: the guest then stands still. An x2APIC is no memory; for it Linux wants an IOMMU that
+# remaps interrupts. A guest that wants to have DMA remapped as well says intel_iommu=on.
+arguments+=(-device intel-iommu,intremap=on,eim=on)
+append=" intel_iommu=off$append"
 [ "$("$top/tools/vm/accelerator.sh")" = tcg ] || arguments+=(-accel kvm)
-arguments+=(-accel "tcg$threads")
+arguments+=(-accel tcg)
 arguments+=("${devices[@]}")
 [ ${#cards[@]} != 0 ] || cards=('')
 for card in "${cards[@]}"; do
