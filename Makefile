@@ -87,8 +87,8 @@ comma := ,
 link_shared = $(CC) $(1) -o $(2) -L$(B) -l:libq35.so.0 '-Wl,-rpath,$$ORIGIN$(3)' -pthread -lm
 
 COMMAND_SOURCES := $(wildcard tools/q35/*.c)
-# The library does not export its threads.
-COMMAND_OBJECTS := $(call objects,obj,$(COMMAND_SOURCES) libq35/src/threads.c)
+# The library exports neither its threads nor how it writes files.
+COMMAND_OBJECTS := $(call objects,obj,$(COMMAND_SOURCES) libq35/src/threads.c libq35/src/output.c)
 COMMAND_LIBS = $(shell pkg-config --libs jansson)
 $(call objects,obj,$(COMMAND_SOURCES)): \
 	FLAGS = -Itools/q35 -Ilibq35/src -DQ35_VERSION='"$(VERSION)"'

@@ -144,6 +144,12 @@ report_kselftest() {
 	done <"$suite/kselftest-list.txt"
 }
 
+for name in "$@"; do
+	[ -e "tests/vm/$name.sh" ] || {
+		echo "tests/run.sh: no guest $name; there are:" "$(basename -s .sh -a tests/vm/*.sh | xargs)" >&2
+		exit 2
+	}
+done
 rm -rf "$logs"
 mkdir -p "$logs"
 trap 'kill $(jobs -p) 2>/dev/null' EXIT

@@ -1,23 +1,15 @@
 // SPDX-License-Identifier: MIT
-/*
- * Writes GGUF version 3. Everything goes to a temporary file in the target's folder, which takes
- * the target's name once it is whole and on the disk; until then nobody sees it, and a failure at
- * any point leaves the target as it was. Where the file system can, the file has no name before, so
- * that not even a killed process leaves it behind.
- */
-#define _GNU_SOURCE /* fallocate(), O_TMPFILE */
+/* Writes GGUF version 3. */
+#define _GNU_SOURCE /* fallocate() */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "error.h"
 #include "file.h"
-
-#define TEMP_NAMES 100
+#include "output.h"
 
 struct value {
 	char *key;
@@ -33,9 +25,9 @@ struct described {
 };
 
 struct q35_writer {
-	char *path, *temp; /* temp NULL: the file has no name */
-	FILE *out;
-	int error; /* errno of the first write that failed */
+	char *path;
+	struct q35_output out;
+	int error; /* -errno of the first write that failed */
 	struct value *values;
 	size_t value_count;
 	struct described *tensors;
@@ -50,10 +42,10 @@ static int no_memory(const struct q35_writer *w)
 	return q35_fail(NULL, -ENOMEM, "%s: out of memory", w->path);
 }
 
-/* The sentence names the target, which the user knows, not the temporary file. */
-static int io_error(const struct q35_writer *w, int error)
+static int io_error(const struct q35_writer *w, int error) /* negative */
 {
-	return q35_fail(NULL, -error, "%s: cannot be written: %s", w->path, strerror(error));
+	return q35_fail(NULL, error, "%s: cannot be written: %s", w->path,
+			q35_output_reason(error));
 }
 
 static uint64_t padding(uint64_t size)
@@ -61,95 +53,21 @@ static uint64_t padding(uint64_t size)
 	return -size % GGUF_ALIGNMENT;
 }
 
-static char *folder_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-}
-
-#define FD_PATH "/proc/self/fd/%d"
-
-/* -1: the file system has no such files, or /proc is not there to name them by. */
-static int open_nameless(const char *path)
-{
-	char *folder = folder_of(path), name[32];
-	int fd = folder ? open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666) : -1;
-
-	free(folder);
-	snprintf(name, sizeof(name), FD_PATH, fd);
-	if (fd >= 0 && access(name, F_OK)) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
-/*
- * Finds a name beside the target that is free and takes it, for the file open as nameless or, if that is
- * negative, for a new one. The descriptor, or -1.
- */
-static int take_name(struct q35_writer *w, int nameless)
-{
-	size_t size = strlen(w->path) + 32;
-	char name[32];
-	int i, fd = -1;
-
-	w->temp = malloc(size);
-	if (!w->temp)
-		return -1;
-	snprintf(name, sizeof(name), FD_PATH, nameless);
-	for (i = 0; i < TEMP_NAMES && fd < 0; i++) {
-		snprintf(w->temp, size, "%s.%ld-%d.tmp", w->path, (long)getpid(), i);
-		if (nameless < 0)
-			fd = open(w->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-		else if (!linkat(AT_FDCWD, name, AT_FDCWD, w->temp, AT_SYMLINK_FOLLOW))
-			fd = nameless;
-		if (fd < 0 && errno != EEXIST)
-			break;
-	}
-	if (fd < 0) {
-		int error = errno;
-
-		free(w->temp); /* not ours to remove */
-		w->temp = NULL;
-		errno = error;
-	}
-	return fd;
-}
-
-static int create_temp(struct q35_writer *w)
-{
-	int fd = open_nameless(w->path);
-
-	if (fd < 0)
-		fd = take_name(w, -1);
-	if (fd < 0)
-		return io_error(w, errno);
-	w->out = fdopen(fd, "wb");
-	if (!w->out) {
-		close(fd);
-		return no_memory(w);
-	}
-	return 0;
-}
-
 int q35_writer_create(const char *path, struct q35_writer **writer)
 {
 	struct q35_writer *w = calloc(1, sizeof(*w));
-	struct stat st;
 	int ret;
 
 	if (!w)
 		return q35_fail(NULL, -ENOMEM, "%s: out of memory", path);
 	w->path = strdup(path);
-	if (!w->path)
+	if (!w->path) {
 		ret = q35_fail(NULL, -ENOMEM, "%s: out of memory", path);
-	else if (!stat(path, &st) && !S_ISREG(st.st_mode)) /* rename() would replace a device */
-		ret = q35_fail(NULL, S_ISDIR(st.st_mode) ? -EISDIR : -EEXIST,
-			       "%s: exists and is not a regular file", path);
-	else
-		ret = create_temp(w);
+	} else {
+		ret = q35_output_open(&w->out, path);
+		if (ret)
+			io_error(w, ret);
+	}
 	if (ret) {
 		q35_writer_destroy(w);
 		return ret;
@@ -164,10 +82,7 @@ void q35_writer_destroy(struct q35_writer *w)
 
 	if (!w)
 		return;
-	if (w->out)
-		fclose(w->out);
-	if (w->temp)
-		unlink(w->temp);
+	q35_output_discard(&w->out);
 	for (i = 0; i < w->value_count; i++) {
 		free(w->values[i].key);
 		free(w->values[i].bytes);
@@ -176,7 +91,6 @@ void q35_writer_destroy(struct q35_writer *w)
 		free(w->tensors[i].name);
 	free(w->values);
 	free(w->tensors);
-	free(w->temp);
 	free(w->path);
 	free(w);
 }
@@ -335,8 +249,8 @@ int q35_writer_tensor(struct q35_writer *w, const char *name, int type, uint32_t
 
 static void put(struct q35_writer *w, const void *data, size_t size)
 {
-	if (fwrite(data, 1, size, w->out) != size && !w->error)
-		w->error = errno;
+	if (fwrite(data, 1, size, w->out.file) != size && !w->error)
+		w->error = -errno;
 }
 
 static void put_string(struct q35_writer *w, const char *s)
@@ -356,8 +270,8 @@ static void pad(struct q35_writer *w, uint64_t size)
 
 static int flushed(struct q35_writer *w)
 {
-	if (!w->error && fflush(w->out))
-		w->error = errno;
+	if (!w->error && fflush(w->out.file))
+		w->error = -errno;
 	return w->error ? io_error(w, w->error) : 0;
 }
 
@@ -370,13 +284,13 @@ static int reserve(struct q35_writer *w, uint64_t header)
 	for (i = 0; i < w->tensor_count; i++)
 		if (__builtin_add_overflow(total, w->tensors[i].size + GGUF_ALIGNMENT, &total) ||
 		    total > INT64_MAX)
-			return io_error(w, EFBIG);
+			return io_error(w, -EFBIG);
 	total = header;
 	for (i = 0; i < w->tensor_count; i++)
 		total += w->tensors[i].size + padding(w->tensors[i].size);
-	if (total && fallocate(fileno(w->out), 0, 0, (off_t)total) && errno != EOPNOTSUPP &&
+	if (total && fallocate(fileno(w->out.file), 0, 0, (off_t)total) && errno != EOPNOTSUPP &&
 	    errno != ENOSYS && errno != EINTR)
-		return io_error(w, errno);
+		return io_error(w, -errno);
 	return 0;
 }
 
@@ -413,9 +327,9 @@ int q35_writer_begin(struct q35_writer *w)
 	ret = flushed(w);
 	if (ret)
 		return ret;
-	header = ftell(w->out);
+	header = ftell(w->out.file);
 	if (header < 0)
-		return io_error(w, errno);
+		return io_error(w, -errno);
 	pad(w, (uint64_t)header);
 	return reserve(w, (uint64_t)header + padding((uint64_t)header));
 }
@@ -436,22 +350,8 @@ int q35_writer_data(struct q35_writer *w, const void *data, size_t size)
 	return w->error ? io_error(w, w->error) : 0;
 }
 
-/* The rename itself must survive a crash; where folders cannot be synced, it is as good as it gets. */
-static void sync_folder(const char *path)
-{
-	char *folder = folder_of(path);
-	int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
-	if (fd >= 0) {
-		fsync(fd);
-		close(fd);
-	}
-	free(folder);
-}
-
 int q35_writer_finish(struct q35_writer *w)
 {
-	FILE *out = w->out;
 	int ret;
 
 	if (!w->begun || w->current != w->tensor_count)
@@ -459,17 +359,6 @@ int q35_writer_finish(struct q35_writer *w)
 	ret = flushed(w);
 	if (ret)
 		return ret;
-	if (fsync(fileno(out)) && errno != EINVAL) /* EINVAL: no such thing on this file system */
-		return io_error(w, errno);
-	if (!w->temp && take_name(w, fileno(out)) < 0)
-		return io_error(w, errno);
-	w->out = NULL;
-	if (fclose(out))
-		return io_error(w, errno);
-	if (rename(w->temp, w->path))
-		return io_error(w, errno);
-	free(w->temp);
-	w->temp = NULL;
-	sync_folder(w->path);
-	return 0;
+	ret = q35_output_finish(&w->out);
+	return ret ? io_error(w, ret) : 0;
 }

@@ -124,7 +124,7 @@ test_full_standard_output_is_an_error() {
 test_output_that_cannot_be_is_named() {
 	refused "$work/none/out: cannot be written: No such file" \
 		"$q35" quantize "$model" -o "$work/none/out"
-	refused "/dev/null: exists and is not a regular file" "$q35" quantize "$model" -o /dev/null
+	refused "/dev/null: cannot be written: not a regular file" "$q35" quantize "$model" -o /dev/null
 	cp "$model" "$work/model"
 	refused "$work/model: is the input" "$q35" quantize "$work/model" -o "$work/model"
 	cmp -s "$model" "$work/model" || note "the input has changed"

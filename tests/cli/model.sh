@@ -77,10 +77,10 @@ test_logits_are_written_whole() {
 	succeeds "$q35" generate "$small" -p "In the" -n 3 --logits "$work/to/logits"
 	[ "$(stat -c %s "$work/to/logits")" = $((3 * 4 * 320)) ] || note "$(ls -l "$work/to")"
 	only "$work/to" logits
-	refused "$work/to/no/logits: No such file" \
+	refused "$work/to/no/logits: cannot be written: No such file" \
 		"$q35" generate "$small" -n 1 --logits "$work/to/no/logits"
 	mkfifo "$work/fifo"
-	refused "$work/fifo: exists and is not a regular file" \
+	refused "$work/fifo: cannot be written: not a regular file" \
 		"$q35" generate "$small" -n 1 --logits "$work/fifo"
 	rm "$work/to/logits"
 	try sh -c "ulimit -f 0; exec '$q35' generate '$small' -n 3 --logits '$work/to/logits'"

@@ -236,16 +236,17 @@ static int run(struct bench *b, const struct options *options)
 
 int bench_engine(const struct options *options)
 {
-	struct bench b = {.report = report_create("The card's engine, weights in device memory")};
+	struct bench b = {0};
 	int ret;
 
+	b.report = report_create("The card's engine, weights in device memory", options->output);
 	if (!b.report)
-		return fail("out of memory");
+		return FAILED;
 	ret = run(&b, options);
 	unmap_memory(b.memory, b.memory_size);
 	unmap_memory(b.system, b.system_size);
 	if (!ret)
-		ret = report_finish(b.report, options->output);
+		ret = report_finish(b.report);
 	report_destroy(b.report);
 	return ret;
 }

@@ -380,11 +380,10 @@ static int add_rows(struct bench *b, struct report *report, const json_t *models
 	return DONE;
 }
 
-static int measure(struct bench *b, const struct options *options)
+static int measure(struct bench *b, struct report *report)
 {
 	const char *arguments[ARGUMENTS_MAX] = {b->q35, "perplexity", "--json", "-d",
 						"cpu",	"-n",	      TOKENS};
-	struct report *report;
 	json_t *json;
 	int i, n = 7, ret;
 
@@ -394,14 +393,7 @@ static int measure(struct bench *b, const struct options *options)
 	arguments[n++] = b->heldout;
 	arguments[n] = NULL;
 	json = run_q35(b, arguments);
-	report = report_create("Perplexity, and what the format costs of it");
-	if (!json || !report)
-		ret = FAILED;
-	else
-		ret = add_rows(b, report, json_object_get(json, "models"));
-	if (!ret)
-		ret = report_finish(report, options->output);
-	report_destroy(report);
+	ret = json ? add_rows(b, report, json_object_get(json, "models")) : FAILED;
 	json_decref(json);
 	return ret;
 }
@@ -409,6 +401,7 @@ static int measure(struct bench *b, const struct options *options)
 static int run(struct bench *b, const struct options *options)
 {
 	struct q35_file *file;
+	struct report *report;
 	int ret;
 
 	if (find_q35(b))
@@ -419,9 +412,13 @@ static int run(struct bench *b, const struct options *options)
 		return fail("%s: %s", b->calibration, strerror(errno));
 	if (q35_file_open(b->model, &file))
 		return fail("%s", q35_error(NULL));
-	ret = make_models(b, file);
+	report = report_create("Perplexity, and what the format costs of it", options->output);
+	ret = report ? make_models(b, file) : FAILED;
 	if (!ret)
-		ret = measure(b, options);
+		ret = measure(b, report);
+	if (!ret)
+		ret = report_finish(report);
+	report_destroy(report);
 	q35_file_close(file);
 	return ret;
 }

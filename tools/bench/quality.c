@@ -514,10 +514,10 @@ int bench_quality(const struct options *options)
 	if (q35_pool_create(options->threads, &b.pool))
 		return fail("cannot start threads");
 	list_methods(&b);
-	b.report = report_create("Quality");
-	ret = b.report ? run(&b) : fail("out of memory");
+	b.report = report_create("Quality", options->output);
+	ret = b.report ? run(&b) : FAILED;
 	if (!ret)
-		ret = report_finish(b.report, options->output);
+		ret = report_finish(b.report);
 	if (!ret)
 		print_note();
 	report_destroy(b.report);

@@ -312,12 +312,12 @@ static int bench_memory(struct shape shape, unsigned int threads, struct report 
 int bench_quantize(const struct options *options)
 {
 	struct shape shape = options->shape.n ? options->shape : (struct shape){4096, 4096};
-	struct report *report = report_create("Quantizing");
+	struct report *report = report_create("Quantizing", options->output);
 	struct matrix matrix = {0};
 	int ret;
 
 	if (!report)
-		return fail("out of memory");
+		return FAILED;
 	progress("quantize: %ux%u", shape.n, shape.k);
 	ret = matrix_create(&matrix, shape) ? DONE : fail("out of memory");
 	if (!ret)
@@ -332,7 +332,7 @@ int bench_quantize(const struct options *options)
 	if (!ret)
 		ret = report_load(report, "after");
 	if (!ret)
-		ret = report_finish(report, options->output);
+		ret = report_finish(report);
 	report_destroy(report);
 	return ret;
 }

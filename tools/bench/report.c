@@ -7,23 +7,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+
+#include "output.h"
 
 struct report {
 	const char *title;
 	json_t *rows;
+	struct q35_output output; /* not open: no JSON */
+	const char *path;
 };
 
-struct report *report_create(const char *title)
+struct report *report_create(const char *title, const char *path)
 {
 	struct report *report = calloc(1, sizeof(*report));
+	int ret;
 
-	if (!report)
+	if (report)
+		report->rows = json_array();
+	if (!report || !report->rows) {
+		fail("out of memory");
+		report_destroy(report);
 		return NULL;
+	}
 	report->title = title;
-	report->rows = json_array();
-	if (!report->rows) {
-		free(report);
+	report->path = path;
+	ret = path ? q35_output_open(&report->output, path) : 0;
+	if (ret) {
+		fail("%s: cannot be written: %s", path, q35_output_reason(ret));
+		report_destroy(report);
 		return NULL;
 	}
 	return report;
@@ -98,38 +109,29 @@ static void print_table(const struct report *report)
 	putchar('\n');
 }
 
-static int write_rows(const struct report *report, const char *path)
+int report_finish(struct report *report)
 {
-	struct stat st;
-	char *name;
-	int ret = DONE;
+	int ret = 0;
 
-	if (!stat(path, &st) && !S_ISREG(st.st_mode)) /* rename() would replace a device */
-		return fail("%s: exists and is not a regular file", path);
-	if (asprintf(&name, "%s.new", path) < 0)
-		return fail("out of memory");
-	if (json_dump_file(report->rows, name, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) ||
-	    rename(name, path)) {
-		ret = fail("%s: %s", path, errno ? strerror(errno) : "cannot be written");
-		remove(name);
-	} else {
-		printf("JSON: %s\n", path);
-	}
-	free(name);
-	return ret;
-}
-
-int report_finish(struct report *report, const char *path)
-{
 	print_table(report);
+	if (!report->path)
+		return DONE;
 	errno = 0;
-	return path ? write_rows(report, path) : DONE;
+	if (json_dumpf(report->rows, report->output.file, JSON_INDENT(2) | JSON_REAL_PRECISION(9)))
+		ret = errno ? -errno : -EIO;
+	if (!ret)
+		ret = q35_output_finish(&report->output);
+	if (ret)
+		return fail("%s: cannot be written: %s", report->path, q35_output_reason(ret));
+	printf("JSON: %s\n", report->path);
+	return DONE;
 }
 
 void report_destroy(struct report *report)
 {
 	if (!report)
 		return;
+	q35_output_discard(&report->output);
 	json_decref(report->rows);
 	free(report);
 }

@@ -29,7 +29,11 @@ struct row {
 
 struct report;
 
-struct report *report_create(const char *title); /* NULL: no memory */
+/*
+ * path: of the JSON, written whole or not at all, or NULL. Both strings are kept. NULL: it has said why, which
+ * may be that the file cannot be written.
+ */
+struct report *report_create(const char *title, const char *path);
 /*
  * ratio, how many times better than the peer, and limit_share, how near to the limit, are worked
  * out here; above 1 is better whatever the unit. False: no memory.
@@ -37,8 +41,8 @@ struct report *report_create(const char *title); /* NULL: no memory */
 bool report_add(struct report *report, const struct row *row);
 /* How busy the machine is now with everything, which is what timings are worth. DONE or FAILED. */
 int report_load(struct report *report, const char *when);
-/* Prints the table; writes path, if not NULL, whole or not at all. Returns DONE or FAILED. */
-int report_finish(struct report *report, const char *path);
+/* Prints the table and writes the JSON, if it has a path. Returns DONE or FAILED. */
+int report_finish(struct report *report);
 void report_destroy(struct report *report);
 
 #endif /* REPORT_H */

@@ -353,13 +353,13 @@ static int bench(const char *name, const char *title, const uint32_t *rows,
 	if (!q35_kernels_get())
 		return fail("Q35_ISA names no kernels, or some that this processor lacks");
 	snprintf(heading, sizeof(heading), "%s, %s kernels", title, q35_kernels_get()->name);
-	b.report = report_create(heading);
+	b.report = report_create(heading, options->output);
 	if (!b.report)
-		return fail("out of memory");
+		return FAILED;
 	ret = run(&b, options);
 	ground_close(&b.ground);
 	if (!ret)
-		ret = report_finish(b.report, options->output);
+		ret = report_finish(b.report);
 	report_destroy(b.report);
 	return ret;
 }

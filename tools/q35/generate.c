@@ -2,17 +2,15 @@
 /*
  * q35 generate: continues a prompt. The text goes to stdout as it comes, what it took to stderr.
  */
-#define _GNU_SOURCE /* asprintf() */
 #include <errno.h>
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "command.h"
+#include "output.h"
 #include "sampler.h"
 #include "session.h"
 #include "utf8.h"
@@ -34,8 +32,7 @@ struct generate {
 	size_t text_size;
 	struct utf8 utf8;
 
-	FILE *logits;
-	char *logits_temp;
+	struct q35_output logits;
 };
 
 static void print_help(void)
@@ -64,49 +61,36 @@ static void show(struct generate *g, uint32_t token)
 	fflush(g->text);
 }
 
+static int logits_error(const struct generate *g, int error)
+{
+	return fail("%s: cannot be written: %s", g->logits_path, q35_output_reason(error));
+}
+
 static int save_logits(struct generate *g, const float *logits)
 {
-	if (g->logits && fwrite(logits, sizeof(*logits), g->session.shape.vocabulary, g->logits) !=
-				 g->session.shape.vocabulary)
-		return fail("%s: %s", g->logits_path, strerror(errno));
+	uint32_t n = g->session.shape.vocabulary;
+
+	if (g->logits.file && fwrite(logits, sizeof(*logits), n, g->logits.file) != n)
+		return logits_error(g, -errno);
 	return DONE;
 }
 
 static int open_logits(struct generate *g)
 {
-	struct stat st;
+	int ret;
 
 	if (!g->logits_path)
 		return DONE;
-	if (!stat(g->logits_path, &st) &&
-	    !S_ISREG(st.st_mode)) /* rename() would replace a device */
-		return fail("%s: exists and is not a regular file", g->logits_path);
-	catch_interrupts(); /* or the temporary file would stay */
-	if (asprintf(&g->logits_temp, "%s.%ld.tmp", g->logits_path, (long)getpid()) < 0) {
-		g->logits_temp = NULL;
-		return fail("out of memory");
-	}
-	g->logits = fopen(g->logits_temp, "wbx");
-	if (!g->logits) {
-		free(g->logits_temp);
-		g->logits_temp = NULL;
-		return fail("%s: %s", g->logits_path, strerror(errno));
-	}
-	return DONE;
+	catch_interrupts(); /* or the temporary file might stay */
+	ret = q35_output_open(&g->logits, g->logits_path);
+	return ret ? logits_error(g, ret) : DONE;
 }
 
 static int close_logits(struct generate *g)
 {
-	FILE *f = g->logits;
+	int ret = g->logits.file ? q35_output_finish(&g->logits) : 0;
 
-	if (!f)
-		return DONE;
-	g->logits = NULL;
-	if (fclose(f) || rename(g->logits_temp, g->logits_path))
-		return fail("%s: %s", g->logits_path, strerror(errno));
-	free(g->logits_temp);
-	g->logits_temp = NULL;
-	return DONE;
+	return ret ? logits_error(g, ret) : DONE;
 }
 
 /* The prompt's tokens, with room behind them for those to come. */
@@ -319,15 +303,11 @@ int command_generate(int argc, char **argv)
 	if (ret)
 		return ret < 0 ? DONE : ret;
 	ret = generate(&g);
-	if (g.logits)
-		fclose(g.logits);
-	if (g.logits_temp)
-		unlink(g.logits_temp);
+	q35_output_discard(&g.logits);
 	if (g.json && g.text)
 		fclose(g.text);
 	session_close(&g.session);
 	free(g.text_memory);
-	free(g.logits_temp);
 	free(g.tokens);
 	return ret;
 }
