@@ -80,7 +80,6 @@ static void q35_accel_vmstate_change(void *opaque, bool running, RunState state)
 
     trace_q35_accel_running(running);
     if (running) {
-        q35_accel_dma_start(s);
         q35_asic_resume(&s->asic);
         qemu_bh_schedule(s->raise);
     } else {

@@ -25,7 +25,10 @@ struct Q35AccelState {
     Q35Asic asic;
 
     /* dma.c's: */
-    bool translated; /* there is an IOMMU; changes only while no worker runs */
+    MemoryListener listener;
+    uint32_t iommu_regions; /* in the function's address space; BQL */
+    bool translated; /* there are some, or were; atomic */
+    uint32_t mapping_directly; /* workers that found it not so; atomic */
     pthread_mutex_t mapping_lock;
     pthread_cond_t mapped;
     QSIMPLEQ_HEAD(, Q35Mapping) mappings; /* asked for; mapping_lock */
@@ -47,8 +50,6 @@ struct Q35AccelState {
 
 void q35_accel_dma_init(Q35AccelState *s);
 void q35_accel_dma_destroy(Q35AccelState *s);
-/* Before workers run: the machine may have an IOMMU. */
-void q35_accel_dma_start(Q35AccelState *s);
 void *q35_accel_map(void *opaque, uint64_t address, uint64_t *len, bool write);
 void q35_accel_unmap(void *opaque, void *p, uint64_t len, bool write);
 void q35_accel_attend(void *opaque);

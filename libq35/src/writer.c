@@ -65,8 +65,7 @@ int q35_writer_create(const char *path, struct q35_writer **writer)
 		ret = q35_fail(NULL, -ENOMEM, "%s: out of memory", path);
 	} else {
 		ret = q35_output_open(&w->out, path);
-		if (ret)
-			io_error(w, ret);
+		ret = ret ? io_error(w, ret) : 0;
 	}
 	if (ret) {
 		q35_writer_destroy(w);
